@@ -1,0 +1,1 @@
+"""The SMTP language: addresses, commands, replies and status codes as values, without input or output."""
