@@ -1,0 +1,57 @@
+"""An extensible ESMTP engine on Twisted: every decision about mail is a plugin's.
+
+These are the names for plugin authors; `qpsmtpd.factory.SMTPFactory` is for those who embed the server.
+"""
+
+from __future__ import annotations
+
+__version__ = "1.0.0"
+
+from . import dsn
+from .config import ConfigError
+from .connection import Connection
+from .loader import isa_plugin
+from .log import Event, Level
+from .outcome import (
+    DECLINED,
+    DENY,
+    DENY_DISCONNECT,
+    DENYSOFT,
+    DENYSOFT_DISCONNECT,
+    OK,
+    OUTCOMES,
+    Code,
+    Outcome,
+    Rejection,
+)
+from .plugin import Plugin
+from .setting import Setting, SettingError
+from .smtp.address import Address
+from .smtp.reply import Reply
+from .transaction import Recipient, Transaction
+
+__all__ = [
+    "DECLINED",
+    "DENY",
+    "DENYSOFT",
+    "DENYSOFT_DISCONNECT",
+    "DENY_DISCONNECT",
+    "OK",
+    "OUTCOMES",
+    "Address",
+    "Code",
+    "ConfigError",
+    "Connection",
+    "Event",
+    "Level",
+    "Outcome",
+    "Plugin",
+    "Recipient",
+    "Rejection",
+    "Reply",
+    "Setting",
+    "SettingError",
+    "Transaction",
+    "dsn",
+    "isa_plugin",
+]

@@ -1,0 +1,254 @@
+"""The ordered implementations of each hook, and the one loop that calls them.
+
+Results are settled here: coroutines and Deferreds are waited for with a time limit, rejections become
+outcomes, failures become what the plugin's ``on_error`` says. Nothing here knows SMTP commands.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Sequence
+from operator import itemgetter
+from time import perf_counter
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger as TwistedLogger
+
+from .connection import Connection, JournalEntry
+from .hooks import HOOKS, Hook, Kind
+from .log import CALL, Level, Log
+from .outcome import DECLINED, DENY, DENYSOFT, DENYSOFT_DISCONNECT, Code, Outcome, Policy, Rejection
+from .plugin import Plugin, Services, verdict_of
+from .setting import SettingError
+from .smtp.reply import Reply
+from .waiting import start, wait
+
+Answer = Outcome | Reply
+
+DEFAULT_HOOK_TIMEOUT = 30.0
+"""Seconds that a hook may take, unless config/plugin_timeout or the plugin's line says otherwise."""
+
+ON_ERROR: dict[str, Outcome] = {
+    "continue": DECLINED,
+    "tempfail": DENYSOFT("internal error, please try again later", "4.3.0"),
+    "reject": DENY("internal error", "5.3.0"),
+    "disconnect": DENYSOFT_DISCONNECT("internal error, please try again later", "4.3.0"),
+}
+
+_tracebacks = TwistedLogger(namespace="qpsmtpd")
+
+
+class Implementation:
+    """One plugin's method for one hook, ready to be called with the hook's arguments as a tuple."""
+
+    __slots__ = ("call", "hook", "log_name", "plugin")
+
+    def __init__(self, hook: Hook, plugin: Plugin, method: Callable[..., Any]) -> None:
+        self.hook = hook.name
+        self.plugin = plugin
+        self.log_name = plugin.log_name
+        self.call = adapt(hook, method)
+
+
+def adapt(hook: Hook, method: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
+    """Make a function that picks from a hook's arguments those that the method names.
+
+    Raises SettingError, with the arguments on offer, when the method wants another one.
+    """
+    wanted = []
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return lambda arguments: method(**dict(zip(hook.arguments, arguments, strict=True)))
+        if parameter.name in hook.arguments:
+            wanted.append(hook.arguments.index(parameter.name))
+        elif parameter.default is parameter.empty:
+            raise SettingError(
+                f"{hook.method} asks for {parameter.name!r}; the hook offers {', '.join(hook.arguments)}"
+            )
+    names = [hook.arguments[index] for index in wanted]
+    if list(inspect.signature(method).parameters)[: len(names)] != names:
+        return lambda arguments: method(**{hook.arguments[i]: arguments[i] for i in wanted})
+    match wanted:
+        case []:
+            return lambda _: method()
+        case [only]:
+            return lambda arguments: method(arguments[only])
+        case _:
+            pick = itemgetter(*wanted)
+            return lambda arguments: method(*pick(arguments))
+
+
+class Registry:
+    """All that plugins registered, by hook, in calling order."""
+
+    def __init__(self, services: Services) -> None:
+        self.plugins: list[Plugin] = []
+        self._services = services
+        self._log: Log = services.log
+        self._clock = services.reactor
+        self._chains: dict[str, list[Implementation]] = {}
+        self._meta = False
+
+    def add(self, plugin: Plugin) -> None:
+        """Register a plugin's hooks behind those that are there, but ``first`` ones before them."""
+        self.plugins.append(plugin)
+        for name, method, first in plugin.registrations:
+            implementation = Implementation(HOOKS[name], plugin, method)
+            chain = self._chains.setdefault(name, [])
+            chain.insert(0 if first else len(chain), implementation)
+            self._log.emit(Level.DEBUG, "hooking %s", name, plugin=plugin.log_name)
+        self._meta = bool(self._chains.get("ok") or self._chains.get("deny"))
+
+    def has(self, hook: str) -> bool:
+        """Tell whether any plugin registered the hook."""
+        return hook in self._chains
+
+    def chain(self, hook: str) -> Sequence[Implementation]:
+        """Give the implementations of a hook in calling order."""
+        return self._chains.get(hook, ())
+
+    async def ask(self, hook: str, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        """Ask the plugins one after another; give the first answer that is not DECLINED."""
+        chain = self._chains.get(hook)
+        last: Answer = DECLINED
+        if chain is None:
+            return last
+        for implementation in chain:
+            answer = await self._call(implementation, connection, arguments)
+            if self._meta:
+                await self._tell_meta(implementation, connection, arguments, answer)
+            if answer is DECLINED:
+                continue
+            if isinstance(answer, Outcome) and answer.code is Code.DECLINED:
+                last = answer
+                continue
+            return answer
+        return last
+
+    async def tell(self, hook: str, connection: Connection, arguments: tuple[Any, ...]) -> None:
+        """Tell every plugin; their answers are ignored and their failures logged."""
+        for implementation in self._chains.get(hook, ()):
+            await self._call(implementation, connection, arguments)
+
+    async def ask_lines(self, hook: str, connection: Connection | None, arguments: tuple[Any, ...]) -> Any:
+        """Ask a hook whose answer is a list of lines; None if no plugin has one."""
+        for implementation in self._chains.get(hook, ()):
+            result = implementation.call(arguments)
+            if isinstance(result, Coroutine):
+                result = start(result)
+            if isinstance(result, Deferred):
+                result = await wait(result, self._limit(implementation), self._clock)
+            if result is not None and not isinstance(result, Outcome):
+                return result
+        return None
+
+    def ask_now(self, hook: str, arguments: tuple[Any, ...]) -> Any:
+        """Ask a hook that must answer at once; give the first answer that is neither None nor an outcome."""
+        assert HOOKS[hook].kind is Kind.SYNC
+        for implementation in self._chains.get(hook, ()):
+            try:
+                result = implementation.call(arguments)
+            except Exception:
+                _tracebacks.failure("FATAL PLUGIN ERROR [{plugin}]", plugin=implementation.log_name)
+                continue
+            if result is not None and not isinstance(result, Outcome):
+                return result
+        return None
+
+    async def _call(
+        self, implementation: Implementation, connection: Connection, arguments: tuple[Any, ...]
+    ) -> Answer:
+        """Call one plugin and settle what it returns."""
+        began = perf_counter()
+        CALL.set((connection, implementation.hook))
+        try:
+            result = implementation.call(arguments)
+            while isinstance(result, Deferred | Coroutine):
+                result = start(result) if isinstance(result, Coroutine) else result
+                if isinstance(result, Deferred):
+                    result = await wait(result, self._limit(implementation), self._clock)
+            if result is None or result is DECLINED:
+                return DECLINED
+            answer = self._judge(implementation, connection, result)
+        except Exception as error:
+            answer = self._failed(implementation, connection, error)
+        finally:
+            CALL.set(None)
+        return self._journal(implementation, connection, answer, began)
+
+    def _limit(self, implementation: Implementation) -> float:
+        return implementation.plugin.hook_timeout or self._services.config.seconds(
+            "plugin_timeout", DEFAULT_HOOK_TIMEOUT
+        )
+
+    def _judge(self, implementation: Implementation, connection: Connection, result: object) -> Answer:
+        """Check what a plugin returned, and turn a rejection into an answer."""
+        if isinstance(result, Outcome | Reply):
+            return result
+        if isinstance(result, Rejection):
+            return self._settle_rejection(implementation, connection, result)
+        raise TypeError(f"hook {implementation.hook} returned {type(result).__name__}, not an outcome")
+
+    def _settle_rejection(
+        self, implementation: Implementation, connection: Connection, rejection: Rejection
+    ) -> Answer:
+        words = {Policy.TOLERATE: "fail, tolerated", Policy.NAUGHTY: "fail, NAUGHTY", Policy.REJECT: "fail"}
+        text = f"{words[rejection.policy]}, {rejection.log}" if rejection.log else words[rejection.policy]
+        implementation.plugin.log.info("%s", text, connection=connection)
+        if rejection.policy is Policy.REJECT:
+            return verdict_of(rejection)
+        if rejection.policy is Policy.NAUGHTY and not implementation.plugin.shadow:
+            reason = f"({implementation.log_name}) {rejection.outcome.text}"
+            connection.naughty = f"{connection.naughty}\n{reason}" if connection.naughty else reason
+            connection.naughty_reject_type = connection.naughty_reject_type or rejection.reject_type
+        return DECLINED
+
+    def _failed(self, implementation: Implementation, connection: Connection, error: Exception) -> Answer:
+        """Log a failure with its traceback; the client learns nothing of it."""
+        _tracebacks.failure("FATAL PLUGIN ERROR [{plugin}]", plugin=implementation.log_name)
+        self._log.emit(
+            Level.CRIT,
+            "FATAL PLUGIN ERROR [%s]: %s: %s",
+            implementation.log_name,
+            type(error).__name__,
+            error,
+            hook=implementation.hook,
+            plugin=implementation.log_name,
+            connection=connection,
+        )
+        return ON_ERROR[implementation.plugin.on_error]
+
+    def _journal(
+        self, implementation: Implementation, connection: Connection, answer: Answer, began: float
+    ) -> Answer:
+        """Note an answer on the connection; a shadowed plugin's is noted and ignored."""
+        verdict, text = _describe(answer)
+        shadow = implementation.plugin.shadow
+        if shadow:
+            verdict = f"would have {verdict}"
+            implementation.plugin.log.info("%s %s", verdict, text, connection=connection)
+        milliseconds = (perf_counter() - began) * 1000
+        connection.journal.append(
+            JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds)
+        )
+        return DECLINED if shadow else answer
+
+    async def _tell_meta(
+        self,
+        implementation: Implementation,
+        connection: Connection,
+        arguments: tuple[Any, ...],
+        answer: Answer,
+    ) -> None:
+        """Tell the hooks ``deny`` and ``ok`` what a plugin said."""
+        hook = "deny" if isinstance(answer, Outcome) and answer.code.denies else "ok"
+        outcome = answer if isinstance(answer, Outcome) else Outcome(Code.DONE, answer.text)
+        transaction = arguments[1] if len(arguments) > 1 else None
+        await self.tell(hook, connection, (connection, transaction, implementation.log_name, outcome))
+
+
+def _describe(answer: Answer) -> tuple[str, str]:
+    if isinstance(answer, Outcome):
+        return answer.code.name, answer.text
+    return f"reply {answer.code}", answer.text

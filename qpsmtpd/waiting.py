@@ -1,0 +1,77 @@
+"""Run coroutines without a Deferred as long as nothing waits, and wait with a time limit.
+
+Most hooks answer at once, and a Deferred for each command would cost more than the commands
+themselves: `start` steps a coroutine by hand and hands it to Twisted only when it really waits.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class ClientGone(BaseException):
+    """The client left while a plugin was waiting; not an Exception, so that no plugin mistakes it for one."""
+
+
+class TimeLimit(Exception):
+    """A plugin took longer than its time limit."""
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> T | Deferred[T]:
+    """Run a coroutine until it ends or waits; give its result, or a Deferred of it if it waits."""
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    return Deferred.fromCoroutine(_resume(coroutine, waiting))
+
+
+@types.coroutine
+def _resume(coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any]) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that has already begun and waits on a Deferred."""
+    while True:
+        try:
+            try:
+                result = yield waiting
+            except BaseException as error:
+                waiting = coroutine.throw(error)
+            else:
+                waiting = coroutine.send(result)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+
+async def wait(inner: Deferred[T], seconds: float, clock: IReactorTime) -> T:
+    """Wait for a Deferred, but no longer than a time in seconds, even if it ignores its cancellation.
+
+    Raises TimeLimit when the time is over and ClientGone when the wait itself is cancelled; in both
+    cases `inner` is cancelled, and what it gives later is ignored.
+    """
+
+    def cut_short(error: BaseException) -> None:
+        if timer.active():
+            timer.cancel()
+        outer.errback(Failure(error))
+        inner.cancel()
+
+    def settle(result: T | Failure) -> None:
+        if outer.called:
+            return
+        timer.cancel()
+        if isinstance(result, Failure):
+            outer.errback(result)
+        else:
+            outer.callback(result)
+
+    outer: Deferred[T] = Deferred(lambda _: cut_short(ClientGone()))
+    timer = clock.callLater(seconds, lambda: cut_short(TimeLimit(f"no answer within {seconds:g} s")))
+    inner.addBoth(settle)
+    return await outer
