@@ -47,8 +47,8 @@ class Reply:
     def __init__(self, code: int, text: str = "", status: str = "", next: Next = Next.COMMAND) -> None:
         """Make the reply and its octets.
 
-        ``text`` may hold several lines with LF (or CRLF) between them; trailing empty lines vanish. Other control
-        characters become blanks, non-ASCII characters are backslash-escaped, long lines are folded.
+        ``text`` may hold several lines with LF or CRLF between them; trailing empty lines vanish. Other
+        control characters become blanks, non-ASCII is backslash-escaped, long lines are folded.
         The class of ``status`` is made to agree with the code; a 3yz reply has no status.
         Raises ValueError for a code that is not of SMTP, or a status that is none.
         """
