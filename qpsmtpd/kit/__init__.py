@@ -1,0 +1,1 @@
+"""What many plugins share. Each file stands alone and knows no plugin and no session."""
