@@ -16,7 +16,7 @@ MAX_LOCAL: Final = 64
 MAX_PATH: Final = 256
 MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
 
-_ATEXT: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_ATEXT: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 # RFC 6531 section 3.3: UTF8-non-ascii; without C1 controls, line separators and octets that are not UTF-8.
 _UTF8: Final = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 # RFC 5321 section 4.1.2 with the underscore, which hosts in the wild have in their names.
