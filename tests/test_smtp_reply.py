@@ -63,6 +63,10 @@ class WireTests(SynchronousTestCase):
         """A blank where the line is full ends the text, if nothing follows it."""
         self.assertEqual(("x" * 506,), Reply(250, "x" * 506 + " ").lines)
 
+    def test_blank_past_the_limit(self) -> None:
+        """A blank that stands one octet too far is no place to fold."""
+        self.assertEqual(("x" * 506, "x yy"), Reply(250, "x" * 507 + " yy").lines)
+
     def test_line_that_just_fits_is_not_folded(self) -> None:
         """The limit of 512 octets can be reached."""
         for status, room in (("", 506), ("2.0.0", 500)):
