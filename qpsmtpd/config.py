@@ -7,6 +7,7 @@ A file is looked at again once a second at most, and read again when it, or anyt
 where it could stand, has changed. What was good stays in force when an edit makes it unreadable or malformed:
 a slip of the pen must not stop the mail.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from qpsmtpd.configfile import ConfigError, Line, Reading
+from .configfile import ConfigError, Line, Reading
 
 __all__ = ["Config", "ConfigError", "Line", "config_directories"]
 
@@ -94,8 +95,7 @@ class Config:
         """Told of errors that the server survives, in one line each."""
         self._now = now
         self._given = {
-            name: _given(f"<given {name}>", _whole(lines))
-            for name, lines in (values or {}).items()
+            name: _given(f"<given {name}>", _whole(lines)) for name, lines in (values or {}).items()
         }
         self._overlaid: dict[str, _Lines] = {}
         self._lines: dict[str, _Kept[_Lines]] = {}
@@ -159,12 +159,14 @@ class Config:
         for database in self._maps.values():
             database.forget()
 
-    def error(self, name: str, message: str, index: int = 0) -> ConfigError:
-        """Make the error that says what is wrong with the line at `index` of `numbered(name)`."""
+    def error(self, name: str, message: str, position: int | None = None) -> ConfigError:
+        """Make the error that is about the file, or about the line at that position of `lines`."""
         numbered = self.numbered(name)
-        if index < len(numbered):
-            return ConfigError(message, numbered[index].file, numbered[index].number)
-        return ConfigError(f"{name}: {message}")
+        if not numbered:
+            return ConfigError(message, self.find(name) or Path(name))
+        if position is None or position >= len(numbered):  # the file has become shorter since
+            return ConfigError(message, numbered[0].file)
+        return ConfigError(message, numbered[position].file, numbered[position].number)
 
     def _get(self, name: str) -> _Lines:
         if self.overlay is not None:

@@ -2,6 +2,7 @@
 
 Reads, and notes the stamp of all it looked at. Knows nothing of caching, defaults or hooks: see config.py.
 """
+
 from __future__ import annotations
 
 import os
