@@ -243,6 +243,8 @@ def _self_signed(private: ec.EllipticCurvePrivateKey, host: str, lifetime: timed
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:
+    if not host:
+        raise ValueError("a certificate needs a host name")
     localhost = x509.DNSName("localhost")
     try:
         return [x509.IPAddress(ip_address(host)), localhost]
