@@ -5,7 +5,7 @@ These are the names for plugin authors; `qpsmtpd.factory.SMTPFactory` is for tho
 
 from __future__ import annotations
 
-__version__ = "1.0.0"
+from .version import VERSION as __version__
 
 from . import dsn
 from .config import ConfigError

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from .smtp.reply import Reply
-
 HEADER_LIMIT: Final = 256 * 1024
 """Octets of a header in all; mail in the wild stays below a tenth of it."""
 
@@ -25,9 +23,7 @@ _NO_FOLD: Final = re.compile(rb"\r\n(?![ \t])|\r(?!\n)")
 
 
 class HeaderTooLong(Exception):  # noqa: N818 - the client's doing, not ours
-    """The header passes the limit: read the message to its end, then answer ``reply``."""
-
-    reply: Final = Reply(552, "Message header too long", "5.3.4")
+    """The header passes the limit: read the message to its end, then refuse it."""
 
 
 class Header:

@@ -49,7 +49,7 @@ def _told(name: str, *arguments: str) -> Hook:
 
 
 _ALL = (
-    Hook("logging", Kind.SYNC, ("level", "hook", "plugin", "text", "connection")),
+    Hook("logging", Kind.SYNC, ("event", "level", "hook", "plugin", "text", "connection")),
     Hook("config", Kind.SYNC, ("name",)),
     Hook("user_config", Kind.ASKED, ("address", "name")),
     _asked("pre-connection", "connections_from_ip", "max_from_ip"),

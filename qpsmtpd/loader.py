@@ -34,7 +34,9 @@ def shipped(directory: str) -> Path:
     if (beside.parent / "setup.cfg").exists() and beside.is_dir():
         return beside
     for scheme in ("data", *_user_base()):
-        installed = Path(scheme if scheme != "data" else sysconfig.get_path("data")) / "share/qpsmtpd" / directory
+        installed = (
+            Path(scheme if scheme != "data" else sysconfig.get_path("data")) / "share/qpsmtpd" / directory
+        )
         if installed.is_dir():
             return installed
     return Path(sysconfig.get_path("data")) / "share/qpsmtpd" / directory
@@ -199,7 +201,7 @@ def _check_methods(owner: type[Plugin]) -> None:
     """Refuse methods called hook_* that belong to no hook; name their file and line."""
     for base in owner.__mro__:
         for name, value in vars(base).items():
-            if name.startswith("hook_") and name not in METHODS:
+            if name.startswith("hook_") and name not in METHODS and callable(value):
                 code = getattr(value, "__code__", None)
                 where = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
                 raise SettingError(f"{where}Invalid hook: {name}; methods are {', '.join(METHODS)}")
@@ -220,7 +222,9 @@ def manual(owner: type[Plugin]) -> str:
     lines = [text, "", "Settings:"]
     for setting in settings_of(owner).values():
         shown = setting.keyword.upper() if setting.position else setting.keyword
-        default = "required" if setting.required else f"default {setting.default!s}" if setting.default else ""
+        default = (
+            "required" if setting.required else f"default {setting.default!s}" if setting.default else ""
+        )
         facts = ", ".join(fact for fact in (setting.allowed, setting.unit, default) if fact)
         lines.append(f"  {shown}: {facts}" + (f". {setting.help}" if setting.help else ""))
     return "\n".join(lines) + "\n"

@@ -101,11 +101,12 @@ _twisted = TwistedLogger(namespace="qpsmtpd")
 class Log:
     """Hands events to the observers; what lies above ``threshold`` is not even built."""
 
-    __slots__ = ("_observers", "threshold")
+    __slots__ = ("_emitting", "_observers", "threshold")
 
     def __init__(self, threshold: int = DEFAULT_LEVEL, *observers: Observer) -> None:
         self.threshold = threshold
         self._observers = observers or (to_twisted,)
+        self._emitting = False
 
     def observe(self, threshold: int, *observers: Observer) -> None:
         """Replace the observers; none means Twisted's log."""
@@ -122,16 +123,24 @@ class Log:
         connection: Connection | None = None,
     ) -> None:
         """Log a text, with values put in its %-places only if somebody listens."""
-        if level > self.threshold:
+        if level > self.threshold or self._emitting:
             return
         rendered = text % values if values else text
         event = Event(level, _one_line(rendered), hook, plugin, connection)
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                # A logger that fails must not stop the mail, nor the loggers after it.
-                _twisted.failure("a logging plugin failed")
+        # What a logger logs while it logs is dropped; it would never end.
+        self._emitting = True
+        try:
+            for observer in self._observers:
+                self._show(observer, event)
+        finally:
+            self._emitting = False
+
+    def _show(self, observer: Observer, event: Event) -> None:
+        try:
+            observer(event)
+        except Exception:
+            # A logger that fails must not stop the mail, nor the loggers after it.
+            _twisted.failure("a logging plugin failed")
 
     def scoped(self, plugin: str, loglevel: str = "") -> Logger:
         """Make the logger that a plugin is given."""

@@ -62,7 +62,8 @@ DENYSOFT_DISCONNECT = Outcome(Code.DENYSOFT_DISCONNECT)
 DECLINED = Outcome(Code.DECLINED)
 
 OUTCOMES = {
-    outcome.code.name: outcome for outcome in (OK, DENY, DENYSOFT, DENY_DISCONNECT, DENYSOFT_DISCONNECT, DECLINED)
+    outcome.code.name: outcome
+    for outcome in (OK, DENY, DENYSOFT, DENY_DISCONNECT, DENYSOFT_DISCONNECT, DECLINED)
 }
 """Outcomes by the names that configuration files use."""
 OUTCOMES["DENYHARD"] = DENY_DISCONNECT

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .connection import Connection
 from .hooks import HOOKS, METHODS
-from .log import Log
+from .log import Level, Log
 from .outcome import REJECT_TYPES, Code, Outcome, Policy, Rejection
 from .setting import Setting, SettingError
 from .transaction import Transaction
@@ -30,8 +30,7 @@ class Services:
     """What the server gives to its plugins; one for all of them.
 
     ``reactor`` is for plugins that connect or spawn; tests give a Clock. ``spool`` is the directory for
-    temporary files. ``tls`` is set by the plugin that knows the certificate. ``loggers`` are not told
-    through the hook table, because a line is logged while other hooks run.
+    temporary files. ``tls`` is set by the plugin that knows the certificate.
     """
 
     config: Config
@@ -40,7 +39,6 @@ class Services:
     reactor: IReactorTime
     spool: Path = Path("spool")
     tls: TLSFiles | None = None
-    closers: list[Callable[[], Any]] = field(default_factory=list)
 
 
 class Plugin:
@@ -62,6 +60,9 @@ class Plugin:
 
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules outside the base installation, each with the extra that brings it: {"redis": "redis"}."""
+
+    threshold: int = Level.DEBUG
+    """Of a plugin that hooks ``logging``: the highest level that it wants to see."""
 
     def __init__(self, services: Services, name: str = "", **settings: Any) -> None:
         self.name = name or type(self).__name__
@@ -87,6 +88,9 @@ class Plugin:
 
         Raise SettingError or ConfigError to stop the start with a clear line.
         """
+
+    def reload(self) -> None:
+        """Do what SIGHUP asks for: reopen files, drop caches. The arguments stay."""
 
     def register_hook(self, hook: str, method: Callable[..., Any], *, first: bool = False) -> None:
         """Register a method for a hook beside those named ``hook_*``; ``first`` puts it before all others."""
@@ -134,9 +138,7 @@ def mangle(name: str) -> str:
     """Give the name that upstream's log tools know a plugin by: ``queue/a-b`` is ``queue::a_2db``."""
     parts = []
     for index, part in enumerate(part for part in name.split("/") if part):
-        escaped = "".join(
-            c if c.isascii() and (c.isalnum() or c == "_") else f"_{ord(c):02x}" for c in part
-        )
+        escaped = "".join(c if c.isascii() and (c.isalnum() or c == "_") else f"_{ord(c):02x}" for c in part)
         if index and escaped[0].isdigit():
             escaped = f"_{ord(escaped[0]):02x}{escaped[1:]}"
         parts.append(escaped)

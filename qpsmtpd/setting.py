@@ -85,7 +85,9 @@ class Setting(Generic[T]):
     # The constructors that plugins use; each takes the options of the class.
 
     @staticmethod
-    def text(default: str = "", *, pattern: str = "", allowed: str = "a word", **options: Any) -> Setting[str]:
+    def text(
+        default: str = "", *, pattern: str = "", allowed: str = "a word", **options: Any
+    ) -> Setting[str]:
         """Declare a text, restricted to a regular expression if one is given."""
 
         def read(word: str) -> str:

@@ -7,7 +7,7 @@ themselves: `start` steps a coroutine by hand and hands it to Twisted only when 
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,19 +25,26 @@ class TimeLimit(Exception):
     """A plugin took longer than its time limit."""
 
 
-def start(coroutine: Coroutine[Any, Any, T]) -> T | Deferred[T]:
-    """Run a coroutine until it ends or waits; give its result, or a Deferred of it if it waits."""
+def start(coroutine: Coroutine[Any, Any, T], on_wait: Callable[[], None] | None = None) -> T | Deferred[T]:
+    """Run a coroutine until it ends or waits; give its result, or a Deferred of it if it waits.
+
+    ``on_wait`` is called each time before it waits.
+    """
     try:
         waiting = coroutine.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
-    return Deferred.fromCoroutine(_resume(coroutine, waiting))
+    return Deferred.fromCoroutine(_resume(coroutine, waiting, on_wait))
 
 
 @types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any]) -> Generator[Any, Any, T]:
+def _resume(
+    coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any], on_wait: Callable[[], None] | None
+) -> Generator[Any, Any, T]:
     """Go on with a coroutine that has already begun and waits on a Deferred."""
     while True:
+        if on_wait is not None:
+            on_wait()
         try:
             try:
                 result = yield waiting

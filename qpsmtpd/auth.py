@@ -1,0 +1,157 @@
+"""The AUTH command (RFC 4954): who may try, the exchange, and what success means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .answers import DENIALS, refuse
+from .log import Level
+from .outcome import DECLINED, DENY, Code, Outcome
+from .registry import Answer
+from .sasl import MECHANISMS, Credentials, SASLFault, challenge_reply, decode_response
+from .smtp.reply import Next, Reply
+
+if TYPE_CHECKING:
+    from .session import Session
+
+HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
+NOT_OFFERED = Reply(502, "AUTH is not available here", "5.5.1")
+NEEDS_TLS = Reply(538, "encryption required, say STARTTLS first", "5.7.11")
+NO_MECHANISM = Reply(501, "AUTH needs a mechanism", "5.5.4")
+UNKNOWN_MECHANISM = Reply(504, "this mechanism is not offered", "5.5.4")
+ALREADY = Reply(503, "you are authenticated already", "5.5.1")
+IN_TRANSACTION = Reply(503, "AUTH is not allowed within a mail transaction", "5.5.1")
+TOO_MANY_FAILURES = Reply(421, "too many failed attempts, closing the connection", "4.7.0", Next.CLOSE)
+
+
+def redacted(verb: str, argument: str) -> str:
+    """Give a command line as the log may see it: the initial response of AUTH is a secret."""
+    if verb == "AUTH" and " " in argument:
+        return f"AUTH {argument.split()[0]} <redacted>"
+    if verb in ("", "AUTH") or not argument:
+        return verb
+    return f"{verb} {argument}"
+
+
+def configured(session: Session) -> list[str]:
+    """Name the mechanisms that are switched on and that a plugin can check, TLS or not."""
+    registry = session.engine.registry
+    generic = registry.has("auth")
+    return [
+        name
+        for name in session.limits.auth_mechanisms
+        if name in MECHANISMS and (generic or registry.has(f"auth-{name.lower()}"))
+    ]
+
+
+def offered(session: Session) -> list[str]:
+    """Name the mechanisms to announce now: none in clear if ``tls_before_auth`` is on."""
+    if session.limits.tls_before_auth and session.connection.tls is None:
+        return []
+    return configured(session)
+
+
+def check(session: Session, argument: str) -> Reply | None:
+    """Refuse an AUTH that is out of order."""
+    connection = session.connection
+    if connection.hello != "ehlo":
+        return HELLO_FIRST
+    if not configured(session):
+        return NOT_OFFERED
+    if connection.user:
+        return ALREADY
+    if session.transaction.sender is not None:
+        return IN_TRANSACTION
+    if not offered(session):
+        return NEEDS_TLS
+    return None
+
+
+async def begin(session: Session, argument: str) -> Reply:
+    """Start an exchange, with the initial response if the client gave one."""
+    answer = await session.ask("auth_parse", argument)
+    if isinstance(answer, Reply):
+        return answer
+    if answer.code.denies:
+        return refuse(DENIALS["auth_parse"], answer)
+    if answer.code is Code.OK and answer.text:
+        argument = answer.text
+    name, _, initial = argument.partition(" ")
+    if not name:
+        return NO_MECHANISM
+    if name.upper() not in offered(session):
+        return UNKNOWN_MECHANISM
+    session.exchange = MECHANISMS[name.upper()](session.me)
+    session.connection.auth_attempted = True
+    return await _step(session, initial.strip().encode() if initial else None)
+
+
+async def go_on(session: Session, line: bytes) -> Reply:
+    """Take the client's answer to a challenge."""
+    return await _step(session, line)
+
+
+async def _step(session: Session, line: bytes | None) -> Reply:
+    exchange = session.exchange
+    assert exchange is not None
+    try:
+        result = exchange.respond(None if line is None else decode_response(line))
+    except SASLFault as fault:
+        session.exchange = None
+        return _counted(session, fault.reply)
+    if isinstance(result, bytes):
+        return challenge_reply(result)
+    session.exchange = None
+    return await _decide(session, result)
+
+
+async def _decide(session: Session, credentials: Credentials) -> Reply:
+    """Ask the plugins of the mechanism, then those of every mechanism."""
+    facts = (
+        credentials.mechanism,
+        credentials.user,
+        credentials.password,
+        credentials.digest,
+        credentials.ticket,
+    )
+    answer: Answer = await session.ask(f"auth-{credentials.mechanism}", *facts)
+    if isinstance(answer, Outcome) and answer.code is Code.DECLINED:
+        answer = await session.ask("auth", *facts)
+    if isinstance(answer, Reply):
+        return _counted(session, answer)
+    if answer.code is Code.OK:
+        return _accept(session, credentials, answer)
+    return _counted(session, _failure(session, credentials, answer))
+
+
+def _accept(session: Session, credentials: Credentials, answer: Outcome) -> Reply:
+    connection = session.connection
+    connection.relay_client = True
+    connection.user = credentials.user
+    connection.auth_mechanism = credentials.mechanism
+    if connection.naughty:
+        connection.naughty = ""
+        session.log(Level.INFO, "auth success cleared naughty")
+    text = f"{credentials.mechanism.upper()} authentication successful for {credentials.user}"
+    return Reply(235, text + _remark(answer), "2.7.0")
+
+
+def _failure(session: Session, credentials: Credentials, answer: Outcome) -> Reply:
+    """Refuse in the words that fail2ban's filters match."""
+    verdict = answer if answer.code.denies else DENY
+    mechanism, address = credentials.mechanism.upper(), session.connection.remote_ip
+    text = f"{mechanism} authentication failed for {credentials.user} from {address}{_remark(answer)}"
+    return refuse(DENIALS["auth"], Outcome(verdict.code, text, verdict.status))
+
+
+def _remark(answer: Outcome) -> str:
+    first = answer.text.split("\n", 1)[0] if answer is not DECLINED else ""
+    return f" - {first}" if first else ""
+
+
+def _counted(session: Session, reply: Reply) -> Reply:
+    """Count a failed attempt; the last one that is allowed ends the session after its reply."""
+    session.auth_failures += 1
+    if session.auth_failures > session.limits.max_auth_failures:
+        return TOO_MANY_FAILURES
+    return reply

@@ -1,0 +1,162 @@
+"""DATA: taking the message in, and what happens to it after the final dot (RFC 5321 section 4.1.1.4).
+
+Whatever is wrong with a message, it is read to its real end before it is refused; otherwise its text
+would be taken for commands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import trace
+from .answers import denial
+from .body import Body
+from .header import HeaderReader, HeaderTooLong
+from .log import Level
+from .outcome import Code, Outcome
+from .registry import Answer
+from .smtp.receiver import Content
+from .smtp.reply import Next, Reply
+
+if TYPE_CHECKING:
+    from .session import Session
+
+NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
+NO_RECIPIENTS = Reply(503, "say RCPT first", "5.5.1")
+NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
+GO_AHEAD = Reply(354, "go ahead", next=Next.DATA)
+TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
+BARE_NEWLINE = Reply(550, "the message holds a CR or LF that stands alone (RFC 5321 section 2.3.8)", "5.6.11")
+HEADER_TOO_LONG = Reply(552, "the header is longer than allowed here", "5.3.4")
+NO_SPACE = Reply(452, "insufficient system storage", "4.3.1")
+NOT_QUEUED = Reply(451, "the message could not be queued, please try again later", "4.3.0")
+
+
+def check_data(session: Session, argument: str) -> Reply | None:
+    """Refuse DATA without an envelope."""
+    if argument:
+        return NO_ARGUMENT
+    if session.transaction.sender is None:
+        return NO_SENDER
+    return None if session.transaction.recipients else NO_RECIPIENTS
+
+
+async def data(session: Session, argument: str) -> Reply:
+    """Ask whether the message may come."""
+    if refused := denial("data", await session.ask("data")):
+        await session.reset()
+        return refused
+    session.message = Incoming(session)
+    return GO_AHEAD
+
+
+class Incoming:
+    """A message on its way in: the header is split off, the body goes where there is room for it."""
+
+    __slots__ = ("body", "header", "problem", "size")
+
+    def __init__(self, session: Session) -> None:
+        limits = session.limits
+        self.size = 0
+        self.problem: Reply | None = None
+        self.header: HeaderReader | None = HeaderReader(limit=limits.max_header)
+        self.body = Body(
+            session.engine.spool,
+            limits.size_threshold,
+            on_spool=lambda: session.log(Level.INFO, "spooling message to disk"),
+        )
+        session.transaction.body = self.body
+
+    def refuse(self, reply: Reply) -> None:
+        """Keep nothing from here on, and answer this at the end."""
+        self.problem = self.problem or reply
+        self.header = None
+        self.body.close()
+
+
+async def take(session: Session, event: Content) -> Reply | None:
+    """Take a piece of the message; after the last one, give its reply."""
+    message = session.message
+    assert message is not None
+    message.size += len(event.octets)
+    limit = session.limits.databytes
+    if message.problem is None:
+        if limit and message.size > limit:
+            session.log(Level.ALERT, "Message too big: size: %d (max size: %d)", message.size, limit)
+            message.refuse(TOO_BIG)
+        elif event.bare and session.limits.bare_newline == "reject":
+            message.refuse(BARE_NEWLINE)
+        else:
+            await _store(session, message, event)
+    if not event.end:
+        return None
+    session.message = None
+    session.transaction.size = message.size
+    reply = message.problem or await _deliver(session)
+    await session.reset()
+    return reply
+
+
+async def _store(session: Session, message: Incoming, event: Content) -> None:
+    octets = event.octets
+    if message.header is not None:
+        try:
+            split = message.header.feed(octets)
+        except HeaderTooLong:
+            return message.refuse(HEADER_TOO_LONG)
+        if split is None and event.end:
+            split = message.header.finish()
+        if split is None:
+            return None
+        session.transaction.header, octets = split
+        message.header = None
+        if session.engine.registry.has("data_headers_end"):
+            refused = denial("data_headers_end", await session.ask("data_headers_end"))
+            if refused:
+                return message.refuse(refused)
+    message.body.write(octets)
+    if message.body.failed is not None:
+        session.log(Level.ERROR, "cannot spool the message: %s", message.body.failed)
+        message.refuse(NO_SPACE)
+    return None
+
+
+async def _deliver(session: Session) -> Reply:
+    """Show the complete message to the plugins and have it queued."""
+    message_body = session.transaction.body
+    assert message_body is not None
+    message_body.finish()
+    if message_body.failed is not None:
+        session.log(Level.ERROR, "cannot spool the message: %s", message_body.failed)
+        return NO_SPACE
+    if refused := denial("data_post_headers", await session.ask("data_post_headers")):
+        return refused
+    await _add_trace(session)
+    if refused := denial("data_post", await session.ask("data_post")):
+        return refused
+    if refused := denial("queue_pre", await session.ask("queue_pre")):
+        return refused
+    answer = await session.ask("queue")
+    reply = denial("queue", answer) or _queued(answer)
+    await session.tell("queue_post")
+    return reply
+
+
+def _queued(answer: Answer) -> Reply:
+    """Answer for a queue plugin; only OK means that the message is stored."""
+    assert isinstance(answer, Outcome)
+    if answer.code is Code.OK:
+        return Reply(250, answer.text or "Queued!", answer.status or "2.0.0")
+    if not answer.text:
+        return NOT_QUEUED
+    return Reply(451, answer.text, answer.status or "4.3.0")
+
+
+async def _add_trace(session: Session) -> None:
+    header = session.transaction.header
+    assert header is not None
+    own = session.engine.config.lines("me-auth-results")
+    trace.rename_foreign_results(header, own, session.me)
+    header.add("Received", await trace.received(session))
+    if results := trace.authentication_results(session):
+        header.add(trace.AUTH_RESULTS, results)

@@ -1,0 +1,96 @@
+"""What all sessions of a server share: registry, configuration, limits, log. Knows no socket."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+
+from .version import VERSION
+from .config import Config, ConfigError
+from .connection import Connection
+from .limits import Limits, read_limits
+from .log import Level, Log
+from .plugin import Services
+from .registry import Registry
+from .smtp.address import Address
+from .smtp.reply import Reply
+
+REFRESH = 1.0
+"""Seconds after which limits and texts are read again."""
+
+
+class Engine:
+    """The shared part of every session.
+
+    Limits and texts are read anew once a second at most, so that an edit is in force for the next
+    connection; a connection keeps those it began with.
+    """
+
+    def __init__(
+        self, registry: Registry, services: Services, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self.registry = registry
+        self.services = services
+        self.config: Config = services.config
+        self.log: Log = services.log
+        self.spool: Path = services.spool
+        self.offers_tls = False
+        self.now = now
+        self._due = 0.0
+        self._numbers = itertools.count(1)
+        self._messages = itertools.count(1)
+        self.config.overlay = self._config_hook if registry.has("config") else None
+        self.refresh()
+
+    def refresh_if_due(self) -> None:
+        """Read limits and texts anew if the last time is a second ago; keep the old ones on an error."""
+        if self.now() < self._due:
+            return
+        try:
+            self.refresh()
+        except ConfigError as error:
+            self.log.emit(Level.ERROR, "%s; the old settings stay in force", error)
+
+    def refresh(self) -> None:
+        """Read limits and texts from the configuration; ConfigError names what is wrong."""
+        self._due = self.now() + REFRESH
+        self.limits: Limits = read_limits(self.config)
+        self.me = self.config.value("me")
+        self.greeting = Reply(220, self._greeting_text())
+        self.help_text = self._help_text()
+
+    def next_number(self) -> int:
+        """Give the next connection its number, unique in this process's log."""
+        return next(self._numbers)
+
+    def message_id(self, connection: Connection) -> str:
+        """Give an id for a Received field."""
+        return f"{int(self.now()):x}.{os.getpid():x}.{connection.number}.{next(self._messages)}"
+
+    async def user_config(self, address: Address, name: str) -> Sequence[str]:
+        """Give a setting's lines for one address: its own, else everybody's."""
+        lines = await self.registry.ask_lines("user_config", None, (address, name))
+        return self.config.lines(name) if lines is None else list(lines)
+
+    def _config_hook(self, name: str) -> Sequence[str] | None:
+        lines: Sequence[str] | None = self.registry.ask_now("config", (name,))
+        assert not isinstance(lines, Deferred)
+        return lines
+
+    def _greeting_text(self) -> str:
+        """RFC 5321 section 4.2: the domain comes first; section 3.1: the word ESMTP invites EHLO."""
+        text = self.config.value("smtpgreeting")
+        if not text:
+            return f"{self.me} ESMTP qpsmtpd {VERSION} ready; send us your mail, but not your spam."
+        if "ESMTP" not in text.replace("-", " ").replace(".", " ").split():
+            text += " ESMTP"
+        return text
+
+    def _help_text(self) -> str:
+        product = "This is qpsmtpd" + ("" if self.config.value("smtpgreeting") else f" {VERSION}")
+        return f"{product}\nSee RFC 5321 for the commands\nHELP is answered by plugins, if there are any"

@@ -1,0 +1,162 @@
+"""MAIL and RCPT: who sends and who shall receive (RFC 5321 sections 4.1.1.2 and 4.1.1.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .answers import denial
+from .log import Level
+from .outcome import Code, Outcome
+from .smtp.address import NULL_PATH, Address, AddressError, NeedsSMTPUTF8
+from .smtp.command import parse_mail, parse_rcpt
+from .smtp.reply import Reply
+from .transaction import Parameters, Recipient
+
+if TYPE_CHECKING:
+    from .session import Session
+
+HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
+NESTED = Reply(503, "there is a sender already; RSET first", "5.5.1")
+NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
+SENDER_OK = Reply(250, "sender OK, how exciting to get mail from you!", "2.1.0")
+RECIPIENT_OK = Reply(250, "recipient OK", "2.1.5")
+TOO_MANY = Reply(452, "too many recipients", "4.5.3")
+UNDECIDED = Reply(450, "no plugin decided whether relaying is allowed", "4.7.1")
+TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
+NO_BRACKETS = Reply(501, "the address needs angle brackets", "5.5.2")
+NEEDS_SMTPUTF8 = Reply(553, "an internationalized address needs the SMTPUTF8 parameter", "5.6.7")
+
+BODY_TYPES = frozenset({"7BIT", "8BITMIME"})
+BAD_PARAMETER_VALUE = "5.5.4"
+
+
+def check_mail(session: Session, argument: str) -> Reply | None:
+    """Refuse a MAIL before the hello or within a transaction."""
+    if not session.connection.hello:
+        return HELLO_FIRST
+    return NESTED if session.transaction.sender is not None else None
+
+
+def check_rcpt(session: Session, argument: str) -> Reply | None:
+    """Refuse a RCPT before MAIL or past the limit."""
+    if session.transaction.sender is None:
+        return NO_SENDER if session.connection.hello else HELLO_FIRST
+    if len(session.transaction.recipients) >= session.limits.max_recipients:
+        return TOO_MANY
+    return None
+
+
+async def mail(session: Session, argument: str) -> Reply:
+    """Begin a transaction, if the plugins like the sender."""
+    session.connection.notes["envelope_from"] = argument
+    path, parameters = await _parsed(session, "mail", argument)
+    if isinstance(path, Reply):
+        return path
+    if refused := check_parameters(session, parameters):
+        return refused
+    sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
+    if isinstance(sender, Reply):
+        return sender
+    # Notes that plugins made on the idle transaction at connect or hello belong to no message.
+    await session.reset()
+    session.transaction.parameters = parameters
+    answer = await session.ask("mail", sender, parameters)
+    if refused := denial("mail", answer):
+        _log_denial(session, answer, sender)
+        session.transaction.parameters = {}
+        return refused
+    session.transaction.sender = sender
+    return SENDER_OK
+
+
+async def rcpt(session: Session, argument: str) -> Reply:
+    """Add a recipient, if a plugin says OK; nobody relays by default."""
+    session.connection.notes["envelope_rcpt"] = argument
+    path, parameters = await _parsed(session, "rcpt", argument)
+    if isinstance(path, Reply):
+        return path
+    if parameters:
+        return _unknown_parameter(next(iter(parameters)))
+    address = _address(path, session.transaction.smtputf8, "5.1.3")
+    if isinstance(address, Reply):
+        return address
+    if address == NULL_PATH:
+        return Reply(501, "a recipient needs an address", "5.1.3")
+    recipient = Recipient(address, parameters, session.engine.user_config)
+    answer = await session.ask("rcpt", recipient, parameters)
+    if refused := denial("rcpt", answer):
+        return refused
+    if isinstance(answer, Outcome) and answer.code is not Code.OK:
+        return UNDECIDED
+    session.transaction.recipients.append(recipient)
+    return RECIPIENT_OK
+
+
+async def _parsed(session: Session, verb: str, argument: str) -> tuple[str | Reply, Parameters]:
+    """Split the argument into path and parameters; the hooks may rewrite either."""
+    answer = await session.ask(f"{verb}_parse", argument)
+    if refused := denial(f"{verb}_parse", answer):
+        return refused, {}
+    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        argument = answer.text
+    path, parameters = parse_mail(argument) if verb == "mail" else parse_rcpt(argument)
+    answer = await session.ask(f"{verb}_pre", path, parameters)
+    if refused := denial(f"{verb}_pre", answer):
+        return refused, {}
+    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        path = answer.text
+    return path, parameters
+
+
+def check_parameters(session: Session, parameters: Parameters) -> Reply | None:
+    """Refuse parameters that were not offered (RFC 5321 section 4.1.1.11) or make no sense."""
+    if not parameters:
+        return None
+    if session.connection.hello != "ehlo":
+        return Reply(555, "parameters need EHLO", BAD_PARAMETER_VALUE)
+    for keyword, value in parameters.items():
+        if keyword == "SIZE":
+            refused = _check_size(session, value)
+        elif keyword == "BODY":
+            known = value is not None and value.upper() in BODY_TYPES
+            refused = None if known else Reply(501, "BODY is 7BIT or 8BITMIME", BAD_PARAMETER_VALUE)
+        elif keyword == "SMTPUTF8":
+            refused = None if value is None else Reply(501, "SMTPUTF8 has no value", BAD_PARAMETER_VALUE)
+        elif keyword == "AUTH" and value is not None:
+            # RFC 4954 section 5: who sent it first; we do not pass it on, so it is parsed by nobody.
+            refused = None
+        else:
+            refused = _unknown_parameter(keyword)
+        if refused:
+            return refused
+    return None
+
+
+def _check_size(session: Session, value: str | None) -> Reply | None:
+    """RFC 1870 section 6.1: refuse at MAIL what would be refused after DATA."""
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > 20:
+        return Reply(501, "SIZE is a number of octets", BAD_PARAMETER_VALUE)
+    limit = session.limits.databytes
+    return TOO_BIG if limit and int(value) > limit else None
+
+
+def _unknown_parameter(keyword: str) -> Reply:
+    return Reply(555, f"parameter {keyword[:40]} is not known here", BAD_PARAMETER_VALUE)
+
+
+def _address(path: str, smtputf8: bool, status: str) -> Address | Reply:
+    if not (path.startswith("<") and path.endswith(">")):
+        return NO_BRACKETS
+    try:
+        return Address.parse(path, smtputf8=smtputf8)
+    except NeedsSMTPUTF8:
+        return NEEDS_SMTPUTF8
+    except AddressError as error:
+        return Reply(501, f"malformed address: {error}", status)
+
+
+def _log_denial(session: Session, answer: Outcome | Reply, sender: Address) -> None:
+    """Log a refused sender in the words that log tools know."""
+    if isinstance(answer, Outcome):
+        word = "denysoft" if answer.code.soft else "deny"
+        session.log(Level.INFO, "%s mail from %s (%s)", word, sender.path, answer.text)

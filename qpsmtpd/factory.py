@@ -1,0 +1,200 @@
+"""SMTPFactory: the server for any Twisted endpoint; counts its connections and drains them at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+
+from .config import Config
+from .connection import Connection
+from .engine import Engine
+from .kit.dns import Lookup, Resolver
+from .log import Level, Log
+from .plugin import Plugin, Services
+from .protocol import SMTPProtocol
+from .registry import Registry
+from .smtp.reply import Next, Reply
+from .waiting import wait
+
+DNS_TIMEOUT = 5.0
+"""Seconds that the greeting waits for the client's name."""
+
+
+class Functions(Plugin):
+    """A plugin made of plain functions, for those who embed the server."""
+
+    def __init__(self, services: Services, hooks: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__(services, "functions")
+        for name, function in hooks.items():
+            self.register_hook(name, function)
+
+
+def embedded_engine(
+    reactor: Any,
+    hooks: Mapping[str, Callable[..., Any]],
+    config: Mapping[str, str | Sequence[str]],
+    dns: Lookup | None = None,
+    spool: Path | None = None,
+) -> Engine:
+    """Make an engine out of functions and values, without a configuration directory."""
+    values = {name: [value] if isinstance(value, str) else value for name, value in config.items()}
+    services = Services(Config((), values), Log(), dns or Resolver(reactor), reactor)
+    if spool is not None:
+        services.spool = spool
+    registry = Registry(services)
+    registry.add(Functions(services, hooks))
+    return Engine(registry, services)
+
+
+class SMTPFactory(Factory):
+    """Makes a protocol for each connection.
+
+    Give it an ``engine``, or ``hooks`` (functions by hook name) and ``config`` (values by setting).
+    ``tls_context`` is a context factory for STARTTLS, ``implicit_tls`` starts TLS before the greeting.
+    ``max_connections`` and ``max_from_ip`` of 0 mean no limit.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: Any,
+        engine: Engine | None = None,
+        *,
+        hooks: Mapping[str, Callable[..., Any]] | None = None,
+        config: Mapping[str, str | Sequence[str]] | None = None,
+        tls_context: Any = None,
+        implicit_tls: bool = False,
+        max_connections: int = 0,
+        max_from_ip: int = 0,
+        shared: Connections | None = None,
+    ) -> None:
+        self.reactor: IReactorTime = reactor
+        self.engine = engine or embedded_engine(reactor, hooks or {}, config or {})
+        self.tls_context = tls_context
+        self.engine.offers_tls = tls_context is not None
+        self.max_connections = max_connections
+        self.max_from_ip = max_from_ip
+        self._implicit_tls = implicit_tls
+        self.connections = shared if shared is not None else Connections()
+
+    def buildProtocol(self, addr: IAddress | None) -> SMTPProtocol:  # type: ignore[override]
+        """Make the protocol of one connection."""
+        self.engine.refresh_if_due()
+        return SMTPProtocol(self, implicit_tls=self._implicit_tls)
+
+    def admit(self, protocol: SMTPProtocol) -> Reply | None:
+        """Count a connection in, or refuse it and say which limit it would exceed."""
+        connections, address = self.connections, protocol.session.connection.remote_ip
+        full = self.max_connections and len(connections) >= self.max_connections
+        connections.add(protocol)
+        if full:
+            return Reply(
+                421, f"too many connections ({self.max_connections}), try again later", "4.3.2", Next.CLOSE
+            )
+        # A plugin that counts, as hosts_allow does, may have its own idea of the limit.
+        counted = self.max_from_ip and not self.engine.registry.has("pre-connection")
+        if counted and connections.from_ip[address] > self.max_from_ip:
+            text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
+            return Reply(421, text, "4.7.0", Next.CLOSE)
+        return None
+
+    def gone(self, protocol: SMTPProtocol) -> None:
+        """Count a connection out."""
+        self.connections.remove(protocol)
+
+    def connections_from(self, address: str) -> int:
+        """Count the open connections from an address."""
+        return self.connections.from_ip[address]
+
+    def log_accepted(self, connection: Connection) -> None:
+        """Log in the words that log tools know."""
+        self.engine.log.emit(
+            Level.INFO,
+            "Accepted connection %d/%d from %s / %s",
+            len(self.connections) - 1,
+            self.max_connections,
+            connection.remote_ip,
+            connection.remote_host,
+            connection=connection,
+        )
+
+    async def look_up_host(self, connection: Connection) -> None:
+        """Find the client's name, for the log and the Received field; no name is no fault."""
+        if ip_address(connection.remote_ip).is_loopback:
+            connection.remote_host = "localhost"
+            return
+        try:
+            answer = await wait(self.engine.services.dns.ptr(connection.remote_ip), DNS_TIMEOUT, self.reactor)
+        except Exception as error:
+            self.engine.log.emit(Level.DEBUG, "no name: %s", error, connection=connection)
+        else:
+            connection.remote_host = str(answer.values[0]) if answer.found else "Unknown"
+
+    def drain(self, grace: float) -> Deferred[None]:
+        """End all sessions; those that hold a message may finish within a time in seconds."""
+        return self.connections.drain(self.reactor, grace)
+
+
+class Connections:
+    """The open connections of a server, over all its listeners."""
+
+    def __init__(self) -> None:
+        self.from_ip: Counter[str] = Counter()
+        self._protocols: set[SMTPProtocol] = set()
+        self._empty: Deferred[None] | None = None
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._protocols)
+
+    def add(self, protocol: SMTPProtocol) -> None:
+        """Count a connection in."""
+        self._protocols.add(protocol)
+        self.from_ip[protocol.session.connection.remote_ip] += 1
+
+    def remove(self, protocol: SMTPProtocol) -> None:
+        """Count a connection out."""
+        if protocol not in self._protocols:
+            return
+        self._protocols.remove(protocol)
+        address = protocol.session.connection.remote_ip
+        self.from_ip[address] -= 1
+        if not self.from_ip[address]:
+            del self.from_ip[address]
+        if self._empty is not None and not self._protocols:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    @property
+    def draining(self) -> bool:
+        """Tell whether the server is about to end."""
+        return self._draining
+
+    def drain(self, clock: IReactorTime, grace: float) -> Deferred[None]:
+        """End all sessions at once, but those that hold a message when it is answered or the time is over."""
+        self._draining = True
+        for protocol in list(self._protocols):
+            protocol.shut_down()
+        if not self._protocols:
+            return succeed(None)
+        empty: Deferred[None] = Deferred()
+        self._empty = empty
+        timer = clock.callLater(grace, self._cut)
+
+        def over(_: None) -> None:
+            if timer.active():
+                timer.cancel()
+
+        return empty.addCallback(over)
+
+    def _cut(self) -> None:
+        for protocol in list(self._protocols):
+            protocol.transport.abortConnection()

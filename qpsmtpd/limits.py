@@ -1,0 +1,76 @@
+"""Every limit and switch of the engine: its configuration file, unit, default and meaning, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .config import Config, ConfigError
+
+
+def _limit(default: Any, unit: str, help: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The engine's settings as they were when a connection began; each field is a file of that name."""
+
+    databytes: int = _limit(0, "octets", "largest message; 0 is no limit; announced as SIZE")
+    size_threshold: int = _limit(10000, "octets", "messages larger than this go to a spool file")
+    max_recipients: int = _limit(1000, "recipients", "recipients of one message; 452 past it")
+    max_errors: int = _limit(20, "errors", "bad commands in a session; 421 past it")
+    max_auth_failures: int = _limit(5, "attempts", "failed AUTH attempts in a session; 421 past it")
+    max_header: int = _limit(262144, "octets", "the header of a message in all")
+    max_command: int = _limit(4096, "octets", "a command line with its line end")
+    max_auth_line: int = _limit(12288, "octets", "a line of an AUTH exchange")
+    timeout: float = _limit(1200.0, "seconds", "waiting for the client, within DATA too")
+    timeoutsmtpd: float = _limit(0.0, "seconds", "waiting for a command; 0 is the setting timeout")
+    bare_newline: str = _limit(
+        "reject", "reject or normalize", "what becomes of a CR or LF that stands alone"
+    )
+    reverse_dns: bool = _limit(True, "0 or 1", "look up the client's name before the greeting")
+    tls_before_auth: bool = _limit(False, "0 or 1", "offer AUTH only on an encrypted connection")
+    auth_mechanisms: tuple[str, ...] = _limit(
+        ("PLAIN", "LOGIN"), "mechanisms", "AUTH mechanisms that may be offered, in this order"
+    )
+
+    @property
+    def command_timeout(self) -> float:
+        """Seconds to wait for a command."""
+        return self.timeoutsmtpd or self.timeout
+
+
+_CHOICES = {"bare_newline": ("reject", "normalize")}
+
+
+def read_limits(config: Config) -> Limits:
+    """Read all limits; ConfigError names the file and line of a value that is none."""
+    values: dict[str, Any] = {}
+    for entry in fields(Limits):
+        values[entry.name] = _READERS[type(entry.default)](config, entry.name, entry.default)
+    return Limits(**values)
+
+
+def _text(config: Config, name: str, default: str) -> str:
+    value = config.value(name, default)
+    allowed = _CHOICES[name]
+    if value not in allowed:
+        line = config.numbered(name)[0]
+        raise ConfigError(f"{name}: {value!r} is not one of {', '.join(allowed)}", line.file, line.number)
+    return value
+
+
+def _words(config: Config, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    lines = config.lines(name)
+    return tuple(word.upper() for line in lines for word in line.split()) if lines else default
+
+
+_READERS: dict[type, Callable[[Config, str, Any], Any]] = {
+    bool: lambda config, name, default: config.flag(name, default),
+    int: lambda config, name, default: config.number(name, default),
+    float: lambda config, name, default: config.seconds(name, default),
+    str: _text,
+    tuple: _words,
+}

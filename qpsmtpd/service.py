@@ -1,0 +1,235 @@
+"""``twistd qpsmtpd``: options, listeners, signals, the orderly end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from .building import BuildError, Built
+from .config import Config, ConfigError, config_directories
+from .factory import Connections, SMTPFactory
+from .log import Level
+from .tlsfiles import TLSConfigError
+
+DEFAULT_LISTEN = "127.0.0.1:2525"
+SHUTDOWN_GRACE = 30.0
+"""Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
+
+CERTIFICATE_CHECK = 60.0
+"""Seconds between looks at the certificate's files."""
+
+
+class Options(UsageOptions):
+    """Options of ``twistd qpsmtpd``; what is not given comes from the configuration directory."""
+
+    synopsis = "[options]"
+    longdesc = "Runs the qpsmtpd mail server. See docs/config.md for the configuration directory."
+    optParameters = [
+        ["config", "c", None, "Configuration directory [$QPSMTPD_CONFIG, ./config or /etc/qpsmtpd]"],
+        ["spool", None, None, "Directory for messages on their way in [config/spool_dir or ./spool]"],
+        [
+            "max-connections",
+            None,
+            None,
+            "Connections at once, 0 for no limit [config/max_connections or 1000]",
+        ],
+        ["max-from-ip", None, None, "Connections at once from one address [config/max_from_ip or 0]"],
+        ["loglevel", None, None, "Log up to this level, 0 to 7, if no logging plugin is loaded"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listen: list[str] = []
+        self.smtps: list[str] = []
+        self.dns: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen for SMTP here: [ADDRESS:]PORT or a Twisted endpoint; repeatable
+        [config/listen or 127.0.0.1:2525]"""
+        self.listen.append(endpoint)
+
+    def opt_smtps(self, endpoint: str) -> None:
+        """Listen for SMTP with implicit TLS here, like --listen; repeatable [config/smtps]"""
+        self.smtps.append(endpoint)
+
+    def opt_dns(self, server: str) -> None:
+        """Ask this name server, HOST[:PORT]; repeatable [config/dns_servers or the system's]"""
+        self.dns.append(server)
+
+    def postOptions(self) -> None:
+        """Check the numbers."""
+        for name in ("max-connections", "max-from-ip", "loglevel"):
+            if self[name] is not None and not re.fullmatch("[0-9]{1,6}", self[name]):
+                raise UsageError(f"--{name} takes a number of at least 0, not {self[name]!r}")
+
+    def number(self, name: str, config: Config, default: int) -> int:
+        """Give an option, else the setting of that name."""
+        given = self[name]
+        return int(given) if given is not None else config.number(name.replace("-", "_"), default)
+
+
+def endpoint_description(text: str) -> str:
+    """Turn [ADDRESS:]PORT into a Twisted endpoint string; other texts are one already."""
+    if text.isdigit():
+        return f"tcp:{text}"
+    if match := re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:(\d+)", text):
+        address = match[1].replace(":", r"\:")
+        return f"tcp6:{match[2]}:interface={address}"
+    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+){3}|localhost):(\d+)", text):
+        return f"tcp:{match[2]}:interface={match[1].replace('localhost', '127.0.0.1')}"
+    return text
+
+
+def makeService(options: Options, reactor: Any = None) -> MailService:
+    """Build the server; a mistake ends the process with a line for each and status 1."""
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        return MailService(options, reactor)
+    except (BuildError, ConfigError, TLSConfigError, UsageError, OSError) as error:
+        raise SystemExit("\n".join(f"qpsmtpd: {line}" for line in str(error).splitlines())) from None
+
+
+class MailService(MultiService):
+    """Listeners, the engine behind them, and what signals do to both."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        super().__init__()
+        self.reactor = reactor
+        self.built = _build(options, reactor)
+        engine = self.built.engine
+        assert engine is not None
+        self.engine = engine
+        config = self.built.config
+        if options["loglevel"] is not None and not engine.registry.has("logging"):
+            engine.log.observe(int(options["loglevel"]))
+        self._grace = config.seconds("shutdown_grace", SHUTDOWN_GRACE)
+        self._connections = Connections()
+        self._max_connections = options.number("max-connections", config, 1000)
+        self._max_from_ip = options.number("max-from-ip", config, 0)
+        smtps = options.smtps or config.lines("smtps")
+        self.listens = [*self._listeners(options.listen or config.lines("listen") or [DEFAULT_LISTEN], False)]
+        self.listens += self._listeners(smtps, True)
+        self._certificate_timer: Any = None
+        for warning in self.built.tls.warnings() if self.built.tls else ():
+            engine.log.emit(Level.WARN, "%s", warning)
+
+    def _listeners(self, texts: Iterable[str], implicit: bool) -> Sequence[str]:
+        descriptions = [endpoint_description(text) for text in texts]
+        tls = self.built.tls
+        if implicit and descriptions and tls is None:
+            raise ConfigError(f"{descriptions[0]} wants TLS, but no plugin has a certificate: load tls")
+        for description in descriptions:
+            factory = SMTPFactory(
+                self.reactor,
+                self.engine,
+                tls_context=tls.context_factory if tls else None,
+                implicit_tls=implicit,
+                shared=self._connections,
+                max_connections=self._max_connections,
+                max_from_ip=self._max_from_ip,
+            )
+            try:
+                endpoint = serverFromString(self.reactor, description)
+            except ValueError as error:
+                raise ConfigError(f"{description}: no address to listen on: {error}") from None
+            service = StreamServerEndpointService(endpoint, factory)
+            # twistd ends with status 1 and the reason if a port cannot be bound.
+            service._raiseSynchronously = True
+            service.setServiceParent(self)
+        return descriptions
+
+    def startService(self) -> None:
+        """Listen, and take HUP for a request to read everything again."""
+        super().startService()
+        for description in self.listens:
+            self.engine.log.emit(Level.INFO, "Listening on %s", description)
+        self.reactor.callWhenRunning(self._catch_hup)
+        self._watch_certificate()
+
+    def _catch_hup(self) -> None:
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
+
+    def reload(self) -> None:
+        """Read configuration, limits and certificates again; what is wrong keeps its old value."""
+        self.engine.log.emit(Level.NOTICE, "reloading the configuration")
+        self.built.config.forget()
+        try:
+            self.engine.refresh()
+        except ConfigError as error:
+            self.engine.log.emit(Level.ERROR, "%s; the old settings stay in force", error)
+        self._reload_certificate()
+        for plugin in self.engine.registry.plugins:
+            try:
+                plugin.reload()
+            except Exception as error:
+                self.engine.log.emit(Level.ERROR, "cannot reload: %s", error, plugin=plugin.log_name)
+
+    def _reload_certificate(self) -> None:
+        tls = self.built.tls
+        if tls is None:
+            return
+        try:
+            tls.reload()
+        except TLSConfigError as error:
+            self.engine.log.emit(Level.ERROR, "%s; the old certificate stays in use", error)
+        for warning in tls.warnings():
+            self.engine.log.emit(Level.WARN, "%s", warning)
+
+    def _watch_certificate(self) -> None:
+        """Look whether the certificate's files were replaced, as certbot does."""
+        if self.built.tls is None:
+            return
+        if self.built.tls.changed():
+            self._reload_certificate()
+        self._certificate_timer = self.reactor.callLater(CERTIFICATE_CHECK, self._watch_certificate)
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, end the sessions, those that hold a message within the grace time."""
+        if self._certificate_timer is not None and self._certificate_timer.active():
+            self._certificate_timer.cancel()
+        stopped = maybeDeferred(super().stopService)
+        stopped.addCallback(lambda _: self._connections.drain(self.reactor, self._grace))
+        return stopped
+
+
+def _build(options: Options, reactor: Any) -> Built:
+    directories = config_directories(options["config"], os.environ)
+    if options["config"] and not Path(options["config"]).is_dir():
+        raise ConfigError(f"--config {options['config']}: there is no such directory")
+    spool = Path(options["spool"]) if options["spool"] else None
+    built = Built(Config(directories), reactor, spool)
+    built.build(options.dns)
+    if built.errors:
+        raise BuildError(built.errors)
+    if not built.registry.has("queue"):
+        built.log.emit(Level.WARN, "no queue plugin is loaded: every message will be refused with 451")
+    _make_spool(built)
+    return built
+
+
+def _make_spool(built: Built) -> None:
+    """Make the spool directory, readable for nobody else."""
+    spool = built.services.spool
+    lines = built.config.value("spool_perms", "0700")
+    if not re.fullmatch("0?[0-7]{3}", lines):
+        raise ConfigError(
+            f"spool_perms: {lines!r} is not an octal mode like 0700", built.config.find("spool_perms")
+        )
+    mode = int(lines, 8)
+    if not spool.is_dir():
+        spool.mkdir(mode=mode, parents=True)
+        spool.chmod(mode)
+    elif spool.stat().st_mode & 0o777 != mode:
+        built.log.emit(Level.WARN, "Permissions on spool_dir %s are not %s", spool, oct(mode))

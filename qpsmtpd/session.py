@@ -1,0 +1,289 @@
+"""An SMTP session: commands in, replies out. Knows no transport, no octets beyond a line, no clock.
+
+The rules (RFC 5321 section 4.1.4):
+
+1. Each verb is one row of VERBS: `check` refuses what is out of order or malformed before any plugin is
+   asked, `proceed` asks the hook and acts on its outcome. A verb without a row is unrecognized.
+2. The state is what the facts say: a hello on the connection, a sender and recipients on the transaction,
+   an exchange of AUTH, a message being read. There is no other state.
+3. A handler returns its reply; what may come next is part of the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import auth, content, envelope
+from .answers import denial
+from .connection import Connection
+from .log import Level
+from .outcome import Code, Outcome
+from .registry import Answer
+from .smtp.command import SyntaxFault, split_command
+from .smtp.receiver import Content, Event, Line
+from .smtp.reply import Next, Reply
+from .transaction import Transaction
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .sasl import Exchange
+
+BAD_SEQUENCE = "5.5.1"
+ERRORS = frozenset({500, 501, 502, 503, 504, 521, 530, 535, 538, 553, 555})
+"""Codes that count as bad commands; refusals of mail do not."""
+
+TOO_MANY_ERRORS = Reply(421, "too many errors, closing the connection", "4.7.0", Next.CLOSE)
+NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
+HELLO_FIRST = Reply(503, "say EHLO first", BAD_SEQUENCE)
+NOT_IMPLEMENTED = Reply(502, "command not implemented", BAD_SEQUENCE)
+RESET_DONE = Reply(250, "OK", "2.0.0")
+NOOP_DONE = Reply(250, "OK", "2.0.0")
+CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
+READY_FOR_TLS = Reply(220, "go ahead", "2.0.0", Next.TLS)
+UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
+
+
+class Session:
+    """One client's conversation with the engine."""
+
+    __slots__ = (
+        "auth_failures",
+        "commands",
+        "connection",
+        "engine",
+        "errors",
+        "exchange",
+        "limits",
+        "me",
+        "message",
+        "transaction",
+    )
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self.engine = engine
+        self.connection = connection
+        self.limits = engine.limits
+        self.me = engine.me
+        self.transaction = Transaction()
+        self.exchange: Exchange | None = None
+        self.message: content.Incoming | None = None
+        self.commands = 0
+        self.errors = 0
+        self.auth_failures = 0
+
+    async def handle(self, event: Event) -> Reply | None:
+        """Handle what the receiver read; None means that more of the message must come first."""
+        if isinstance(event, Content):
+            return await content.take(self, event)
+        if isinstance(event, Line):
+            if self.exchange is not None:
+                reply = await auth.go_on(self, event.octets)
+            else:
+                reply = await self._command(event.octets)
+        else:
+            self.exchange = None
+            reply = event.reply
+        if reply.code in ERRORS:
+            self.errors += 1
+            if self.errors > self.limits.max_errors:
+                return TOO_MANY_ERRORS
+        return reply
+
+    async def _command(self, line: bytes) -> Reply:
+        verb, argument = split_command(line)
+        self.commands += 1
+        if self.engine.log.threshold >= Level.INFO:
+            self.log(Level.INFO, "dispatching %s", auth.redacted(verb, argument))
+        row = VERBS.get(verb)
+        if row is None:
+            return await _unrecognized(self, verb, argument)
+        try:
+            return row.check(self, argument) or await row.proceed(self, argument)
+        except SyntaxFault as fault:
+            return fault.reply
+
+    def log(self, level: Level, text: str, *values: object) -> None:
+        """Log a line of the engine's own about this connection."""
+        self.engine.log.emit(level, text, *values, connection=self.connection)
+
+    async def ask(self, hook: str, *arguments: Any) -> Answer:
+        """Ask a hook that takes connection and transaction first."""
+        connection = self.connection
+        return await self.engine.registry.ask(hook, connection, (connection, self.transaction, *arguments))
+
+    async def tell(self, hook: str) -> None:
+        """Tell a hook that takes connection and transaction only."""
+        connection = self.connection
+        await self.engine.registry.tell(hook, connection, (connection, self.transaction))
+
+    async def reset(self) -> None:
+        """Drop the transaction, telling the plugins first."""
+        if self.engine.registry.has("reset_transaction"):
+            await self.tell("reset_transaction")
+        self.transaction.close()
+        self.transaction = Transaction()
+        self.message = None
+
+    async def greet(self) -> Reply:
+        """Ask the plugins whether to talk to this client at all, and say hello."""
+        connection = self.connection
+        self.log(Level.NOTICE, "Connection from %s [%s]", connection.log_name, connection.remote_ip)
+        answer = await self.ask("connect")
+        return denial("connect", answer) or self.engine.greeting
+
+    async def finish(self) -> None:
+        """Tell the plugins that the client is gone; nothing of the message stays."""
+        await self.reset()
+        await self.tell("disconnect")
+        await self.tell("post-connection")
+        self.log(Level.INFO, "cleaning up after %d", self.connection.number)
+
+    def forget_client(self) -> None:
+        """Forget what was said in clear; RFC 3207 section 4.2."""
+        self.connection.forget_client()
+        self.exchange = None
+
+
+# Each verb's check: None lets the command proceed.
+
+
+def _nothing(session: Session, argument: str) -> Reply | None:
+    return None
+
+
+def _no_argument(session: Session, argument: str) -> Reply | None:
+    return NO_ARGUMENT if argument else None
+
+
+def _starttls_check(session: Session, argument: str) -> Reply | None:
+    if argument:
+        return NO_ARGUMENT
+    if session.connection.tls is not None:
+        return Reply(503, "the connection is encrypted already", BAD_SEQUENCE)
+    if not session.engine.offers_tls:
+        return NOT_IMPLEMENTED
+    return None
+
+
+async def _hello(session: Session, verb: str, argument: str) -> Reply:
+    """HELO and EHLO, RFC 5321 section 4.1.1.1; a second one resets, section 4.1.4."""
+    connection = session.connection
+    answer = await session.ask(f"{verb}_parse", argument)
+    if refused := denial(f"{verb}_parse", answer):
+        return refused
+    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        argument = answer.text
+    host, *words = argument.split() or [""]
+    if not host:
+        return Reply(501, f"{verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4")
+    connection.capabilities = []
+    if refused := denial(verb, await session.ask(verb, host, words)):
+        return refused
+    if connection.hello:
+        await session.reset()
+    connection.hello = verb
+    connection.hello_host = host
+    hi = f"{session.me} Hi {connection.log_name} [{connection.remote_ip}]"
+    if verb == "helo":
+        return Reply(250, hi)
+    return Reply(250, "\n".join([hi, *_extensions(session)]))
+
+
+def _extensions(session: Session) -> list[str]:
+    """Name what this server can do, for this client, now."""
+    offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    if session.limits.databytes:
+        offered.append(f"SIZE {session.limits.databytes}")
+    if session.engine.offers_tls and session.connection.tls is None:
+        offered.append("STARTTLS")
+    offered += session.connection.capabilities
+    if mechanisms := auth.offered(session):
+        offered.append("AUTH " + " ".join(mechanisms))
+    return offered
+
+
+async def _helo(session: Session, argument: str) -> Reply:
+    return await _hello(session, "helo", argument)
+
+
+async def _ehlo(session: Session, argument: str) -> Reply:
+    return await _hello(session, "ehlo", argument)
+
+
+async def _rset(session: Session, argument: str) -> Reply:
+    await session.reset()
+    return RESET_DONE
+
+
+async def _noop(session: Session, argument: str) -> Reply:
+    return denial("noop", await session.ask("noop", argument)) or NOOP_DONE
+
+
+async def _vrfy(session: Session, argument: str) -> Reply:
+    answer = await session.ask("vrfy", argument)
+    if refused := denial("vrfy", answer):
+        return refused
+    if isinstance(answer, Outcome) and answer.code is Code.OK:
+        return Reply(250, answer.text or argument, "2.1.5")
+    return CANNOT_VERIFY
+
+
+async def _help(session: Session, argument: str) -> Reply:
+    answer = await session.ask("help", argument)
+    if refused := denial("help", answer):
+        return refused
+    text = answer.text if isinstance(answer, Outcome) else ""
+    return Reply(214, text or session.engine.help_text, "2.0.0")
+
+
+async def _quit(session: Session, argument: str) -> Reply:
+    answer = await session.ask("quit")
+    if isinstance(answer, Reply) and answer.code < 400:
+        return answer.closing()
+    text = answer.text if isinstance(answer, Outcome) and answer.code is Code.OK else ""
+    return Reply(221, text or f"{session.me} closing connection. Have a wonderful day.", "2.0.0", Next.CLOSE)
+
+
+async def _starttls(session: Session, argument: str) -> Reply:
+    await session.reset()
+    session.forget_client()
+    return READY_FOR_TLS
+
+
+async def _not_implemented(session: Session, argument: str) -> Reply:
+    return NOT_IMPLEMENTED
+
+
+async def _unrecognized(session: Session, verb: str, argument: str) -> Reply:
+    answer = await session.ask("unrecognized_command", verb.lower(), argument)
+    return denial("unrecognized_command", answer) or UNRECOGNIZED
+
+
+class Verb(NamedTuple):
+    """What a verb does: refuse before any plugin is asked, then ask and act."""
+
+    check: Callable[[Session, str], Reply | None]
+    proceed: Callable[[Session, str], Awaitable[Reply]]
+
+
+VERBS: dict[str, Verb] = {
+    "HELO": Verb(_nothing, _helo),
+    "EHLO": Verb(_nothing, _ehlo),
+    "MAIL": Verb(envelope.check_mail, envelope.mail),
+    "RCPT": Verb(envelope.check_rcpt, envelope.rcpt),
+    "DATA": Verb(content.check_data, content.data),
+    "RSET": Verb(_no_argument, _rset),
+    "NOOP": Verb(_nothing, _noop),
+    "VRFY": Verb(_nothing, _vrfy),
+    "HELP": Verb(_nothing, _help),
+    "QUIT": Verb(_no_argument, _quit),
+    "AUTH": Verb(auth.check, auth.begin),
+    "STARTTLS": Verb(_starttls_check, _starttls),
+    "EXPN": Verb(_nothing, _not_implemented),
+    "ETRN": Verb(_nothing, _not_implemented),
+    "TURN": Verb(_nothing, _not_implemented),
+    "SEND": Verb(_nothing, _not_implemented),
+    "SOML": Verb(_nothing, _not_implemented),
+    "SAML": Verb(_nothing, _not_implemented),
+}

@@ -1,0 +1,109 @@
+"""What the server writes on top of a message: Received (RFC 5321 section 4.4) and Authentication-Results."""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .version import VERSION
+from .outcome import Code, Outcome
+
+if TYPE_CHECKING:
+    from .header import Header
+    from .session import Session
+
+AUTH_RESULTS = "Authentication-Results"
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """Format a time as RFC 5322 section 3.3 wants it, in local time; once a second is enough."""
+    return format_datetime(datetime.fromtimestamp(second).astimezone())
+
+
+def protocol(session: Session) -> str:
+    """Name the protocol (RFC 3848, RFC 6531 section 4.3): SMTP, ESMTP, UTF8SMTP, with S for TLS and A for AUTH."""
+    connection = session.connection
+    if connection.hello != "ehlo":
+        return "SMTP"
+    name = "UTF8SMTP" if session.transaction.smtputf8 else "ESMTP"
+    return name + ("S" if connection.tls else "") + ("A" if connection.user else "")
+
+
+async def received(session: Session) -> str:
+    """Make the value of the Received field, or take the one that a plugin makes."""
+    connection = session.connection
+    tls = f"({connection.tls.version} {connection.tls.cipher})" if connection.tls else ""
+    if session.engine.registry.has("received_line"):
+        auth = ""
+        if connection.user:
+            auth = f"(smtp-auth username {connection.user}, mechanism {connection.auth_mechanism})"
+        answer = await session.ask("received_line", protocol(session), auth, tls)
+        if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+            return answer.text
+    via = f"{protocol(session)} {tls}" if tls else protocol(session)
+    return (
+        f"from {_domain(connection.hello_host)} ({_source(connection.remote_host, connection.remote_ip)})\n"
+        f" by {session.me} (qpsmtpd/{VERSION}) with {via} id {session.engine.message_id(connection)};\n"
+        f" {_date(int(session.engine.now()))}"
+    )
+
+
+def _domain(name: str) -> str:
+    """Make what the client called itself fit for the field: printable, no comment, no white space."""
+    kept = "".join(c if c.isalnum() or c in ".-_[]:" else "?" for c in name[:255])
+    return kept or "unknown"
+
+
+def _source(host: str, address: str) -> str:
+    literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+    return literal if host.startswith("[") else f"{host} {literal}"
+
+
+def authentication_results(session: Session) -> str:
+    """Make the value of the Authentication-Results field (RFC 8601); "" if config says none."""
+    config = session.engine.config
+    lines = config.lines("me-auth-results") or (session.me,)
+    if lines[0] == "none":
+        return ""
+    connection = session.connection
+    if connection.user:
+        auth = f"auth=pass ({connection.auth_mechanism}) smtp.auth={_pvalue(connection.user)}"
+    else:
+        auth = "auth=fail" if connection.auth_attempted else "auth=none"
+    iprev = connection.notes.get("iprev")
+    clauses = [*lines, auth, *([iprev] if iprev else []), *session.transaction.auth_results]
+    return ";\n ".join(clauses) if len(clauses) > 2 else "; ".join(clauses)
+
+
+def _pvalue(text: str) -> str:
+    """Quote a value unless it is an address or a word (RFC 8601 section 2.2)."""
+    if text.replace("@", "", 1).replace(".", "").replace("-", "").replace("_", "").isalnum():
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def rename_foreign_results(header: Header, own: tuple[str, ...], me: str) -> None:
+    """Rename what others claim, so that nobody mistakes it for ours (RFC 8601 section 5).
+
+    Fields that a DKIM signature covers stay, so that it can still be verified, unless they claim to be
+    ours.
+    """
+    if (own and own[0] == "none") or AUTH_RESULTS not in header:
+        return
+    ours = (own[0] if own else me).lower()
+    forged = any(value.split(";")[0].split()[:1] in ([ours], []) for value in header.get_all(AUTH_RESULTS))
+    if forged or not any(_signs_results(value) for value in header.get_all("DKIM-Signature")):
+        header.rename(AUTH_RESULTS, "Original-" + AUTH_RESULTS)
+
+
+def _signs_results(signature: str) -> bool:
+    """Tell whether a DKIM-Signature's h= tag lists the field (RFC 6376 section 3.5)."""
+    for tag in signature.split(";"):
+        name, _, value = tag.partition("=")
+        if name.strip() == "h":
+            return AUTH_RESULTS.lower() in "".join(value.split()).lower().split(":")
+    return False
