@@ -88,8 +88,8 @@ class Networks:
         for entry in self.entries:
             try:
                 network, remark = _network(entry.text, bare_parts)
-            except ValueError as error:
-                raise LineError(entry.position, str(error)) from None
+            except ValueError:
+                raise LineError(entry.position, f"{entry.text!r} is no network; {ALLOWED}") from None
             if remark:
                 self.remarks.append(Remark(entry.position, remark))
             shift = network.max_prefixlen - network.prefixlen
@@ -232,7 +232,7 @@ def _host(text: str) -> str:
 
 
 def _network(text: str, bare_parts: bool) -> tuple[Network, str]:
-    """Read an entry: the network, and what is odd about it."""
+    """Read an entry: the network, and what is odd about it; raises ValueError."""
     if "/" in text:
         network, remark = _with_bits(text)
     elif NIBBLES.fullmatch(text):
@@ -240,41 +240,33 @@ def _network(text: str, bare_parts: bool) -> tuple[Network, str]:
     elif PARTS.fullmatch(text) or (bare_parts and BARE_PARTS.fullmatch(text)):
         network, remark = _leading_parts(text.removesuffix(".")), ""
     else:
-        network, remark = _checked(text), ""
+        network, remark = ipaddress.ip_network(text), ""
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(MAPPED):
         network = ipaddress.IPv4Network((int(network.network_address) & LOW_32, network.prefixlen - 96))
     return network, remark
 
 
-def _checked(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{text!r} is neither address nor network; {ALLOWED}") from None
-
-
 def _with_bits(text: str) -> tuple[Network, str]:
-    address, _, bits = text.partition("/")
-    if BARE_PARTS.fullmatch(address):
-        address += ".0" * (3 - address.count("."))
-    network = _checked(address)
-    if bits.isascii() and bits.isdigit() and int(bits) > network.max_prefixlen:
-        return network, f"{text!r} asks for more bits than there are; taken for {network}"
-    network = _checked(f"{address}/{bits}")
-    exact = network.network_address == ipaddress.ip_address(address)
+    start, _, bits = text.partition("/")
+    if BARE_PARTS.fullmatch(start):
+        start += ".0" * (3 - start.count("."))
+    address = ipaddress.ip_address(start)
+    if bits.isdecimal() and int(bits) > address.max_prefixlen:
+        return ipaddress.ip_network(address), f"{text!r} has more bits than there are; taken for {address}"
+    network = ipaddress.ip_network(f"{start}/{bits}", strict=False)
+    exact = network.network_address == address
     return network, "" if exact else f"{text!r} is not the start of its network; taken for {network}"
 
 
 def _leading_parts(text: str) -> Network:
     parts = text.count(".") + 1
-    return _checked(f"{text}{'.0' * (4 - parts)}/{8 * parts}")
+    return ipaddress.ip_network(f"{text}{'.0' * (4 - parts)}/{8 * parts}")
 
 
 def _leading_nibbles(text: str) -> tuple[Network, str]:
     *whole, last = text.split(":")
     digits = "".join(group.zfill(4) for group in whole) + last
-    value = int(digits.ljust(32, "0"), 16)
-    network = ipaddress.IPv6Network((value, 4 * len(digits)))
-    whole_last = 0 < len(last) < 4
-    remark = f"{text!r} stands for {network}; if its last group is whole, write {text + ':'!r}"
-    return network, remark if whole_last else ""
+    network = ipaddress.IPv6Network((int(digits.ljust(32, "0"), 16), 4 * len(digits)))
+    ambiguous = 0 < len(last) < 4
+    hint = f"{text!r} stands for {network}; if its last group is whole, write {text + ':'!r}"
+    return network, hint if ambiguous else ""
