@@ -63,8 +63,8 @@ class Content:
 
 Event = Line | Fault | Content
 
-_TOO_LONG: Final = Fault(Reply(500, "Line too long", "5.5.2"))
-_BARE: Final = Fault(Reply(500, "Bare CR or LF, lines end with CRLF", "5.5.2"))
+_TOO_LONG: Final = Fault(Reply(500, "line too long", "5.5.2"))
+_BARE: Final = Fault(Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2"))
 
 
 class Receiver:
