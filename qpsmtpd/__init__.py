@@ -5,8 +5,6 @@ These are the names for plugin authors; `qpsmtpd.factory.SMTPFactory` is for tho
 
 from __future__ import annotations
 
-from .version import VERSION as __version__
-
 from . import dsn
 from .config import ConfigError
 from .connection import Connection
@@ -29,6 +27,9 @@ from .setting import Setting, SettingError
 from .smtp.address import Address
 from .smtp.reply import Reply
 from .transaction import Recipient, Transaction
+from .version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "DECLINED",

@@ -85,7 +85,7 @@ def refuse(row: Denial, outcome: Outcome) -> Reply:
 
 
 def _greeting(answer: Reply) -> Reply:
-    """Make a plugin's own reply fit for a greeting, which knows only 220, 554 and 421 (RFC 5321 section 4.3.2)."""
+    """Make a plugin's own reply fit for a greeting: 220, 554 or 421 (RFC 5321 section 4.3.2)."""
     if answer.code < 400:
         return answer
     return Reply(421 if answer.code < 500 else 554, answer.text, answer.status, Next.CLOSE)

@@ -20,6 +20,7 @@ from .plugin import Services
 from .registry import Implementation, Registry
 from .tls import ServerTLS, make_self_signed
 from .tlsfiles import TLSConfigError
+from .waiting import threads_of
 
 DEFAULT_DNS_PORT = 53
 
@@ -40,7 +41,9 @@ class Built:
         self.config = config
         self.log = Log()
         config.report = lambda text: self.log.emit(Level.ERROR, "%s", text)
-        self.services = Services(config, self.log, dns or self._resolver(reactor, ()), reactor)
+        self.services = Services(
+            config, self.log, dns or self._resolver(reactor, ()), reactor, threads_of(reactor)
+        )
         self.services.spool = spool or Path(config.value("spool_dir") or "spool").expanduser()
         self.registry = Registry(self.services)
         self.loader = Loader(config)

@@ -169,7 +169,7 @@ class ConstantDatabase(Mapping[str, str]):
 
     def __init__(self, path: Path, octets: bytes) -> None:
         try:
-            import cdblib  # noqa: PLC0415 - an extra: asked for only where such a file is
+            import cdblib
         except ImportError:
             raise ConfigError("reading it takes a package: pip install 'qpsmtpd[cdb]'", path) from None
         try:

@@ -16,7 +16,7 @@ MAX_JOURNAL = 1000
 
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
-    """What the handshake agreed upon: "TLSv1.3", "TLS_AES_256_GCM_SHA384", key bits, server name asked for."""
+    """What the handshake agreed upon: version, cipher suite, key bits, server name asked for."""
 
     version: str
     cipher: str

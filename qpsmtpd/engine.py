@@ -10,7 +10,6 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
-from .version import VERSION
 from .config import Config, ConfigError
 from .connection import Connection
 from .limits import Limits, read_limits
@@ -19,6 +18,7 @@ from .plugin import Services
 from .registry import Registry
 from .smtp.address import Address
 from .smtp.reply import Reply
+from .version import VERSION
 
 REFRESH = 1.0
 """Seconds after which limits and texts are read again."""
@@ -74,7 +74,7 @@ class Engine:
 
     async def user_config(self, address: Address, name: str) -> Sequence[str]:
         """Give a setting's lines for one address: its own, else everybody's."""
-        lines = await self.registry.ask_lines("user_config", None, (address, name))
+        lines = await self.registry.ask_lines("user_config", (address, name))
         return self.config.lines(name) if lines is None else list(lines)
 
     def _config_hook(self, name: str) -> Sequence[str] | None:

@@ -21,7 +21,7 @@ from .plugin import Plugin, Services
 from .protocol import SMTPProtocol
 from .registry import Registry
 from .smtp.reply import Next, Reply
-from .waiting import wait
+from .waiting import threads_of, wait
 
 DNS_TIMEOUT = 5.0
 """Seconds that the greeting waits for the client's name."""
@@ -45,7 +45,7 @@ def embedded_engine(
 ) -> Engine:
     """Make an engine out of functions and values, without a configuration directory."""
     values = {name: [value] if isinstance(value, str) else value for name, value in config.items()}
-    services = Services(Config((), values), Log(), dns or Resolver(reactor), reactor)
+    services = Services(Config((), values), Log(), dns or Resolver(reactor), reactor, threads_of(reactor))
     if spool is not None:
         services.spool = spool
     registry = Registry(services)

@@ -18,10 +18,9 @@ from pathlib import Path
 from types import ModuleType
 
 from .config import Config, ConfigError, Line
-from .hooks import METHODS
+from .hooks import HOOKS, METHODS
 from .plugin import Plugin, Services
 from .registry import Implementation, Registry
-from .hooks import HOOKS
 from .setting import SettingError, read_arguments, settings_of, split_words
 
 _loader: ContextVar[Loader] = ContextVar("_loader")

@@ -15,6 +15,7 @@ from .setting import Setting, SettingError
 from .transaction import Transaction
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from .config import Config
@@ -30,13 +31,15 @@ class Services:
     """What the server gives to its plugins; one for all of them.
 
     ``reactor`` is for plugins that connect or spawn; tests give a Clock. ``spool`` is the directory for
-    temporary files. ``tls`` is set by the plugin that knows the certificate.
+    temporary files. ``tls`` is set by the plugin that knows the certificate. ``run_in_thread`` runs a
+    function that blocks and gives a Deferred of its result.
     """
 
     config: Config
     log: Log
     dns: Lookup
-    reactor: IReactorTime
+    reactor: Any
+    run_in_thread: Callable[..., Deferred[Any]]
     spool: Path = Path("spool")
     tls: TLSFiles | None = None
 
@@ -69,7 +72,8 @@ class Plugin:
         self.services = services
         self.config = services.config
         self.dns = services.dns
-        self.clock = services.reactor
+        self.clock: IReactorTime = services.reactor
+        self.run_in_thread = services.run_in_thread
         for attribute, value in settings.items():
             setattr(self, attribute, value)
         self.log_name = mangle(self.name)
@@ -130,7 +134,7 @@ class Plugin:
         self.log.info("karma %d (%d)", points, connection.karma, connection=connection)
 
     def add_auth_result(self, transaction: Transaction, clause: str) -> None:
-        """Add a clause to this message's Authentication-Results field (RFC 8601), "spf=pass smtp.mailfrom=..."."""
+        """Add a clause to the message's Authentication-Results (RFC 8601): ``spf=pass smtp.mailfrom=...``."""
         transaction.auth_results.append(clause)
 
 

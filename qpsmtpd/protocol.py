@@ -218,7 +218,8 @@ class SMTPProtocol(Protocol):
             if reply is not None:
                 self._say(reply)
                 if reply.next is Next.TLS:
-                    return self._start_tls()
+                    self._start_tls()
+                    return
 
     async def _finish(self) -> None:
         try:

@@ -131,7 +131,7 @@ class Registry:
         for implementation in self._chains.get(hook, ()):
             await self._call(implementation, connection, arguments)
 
-    async def ask_lines(self, hook: str, connection: Connection | None, arguments: tuple[Any, ...]) -> Any:
+    async def ask_lines(self, hook: str, arguments: tuple[Any, ...]) -> Any:
         """Ask a hook whose answer is a list of lines; None if no plugin has one."""
         for implementation in self._chains.get(hook, ()):
             result = implementation.call(arguments)

@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
@@ -35,7 +35,7 @@ class Options(UsageOptions):
 
     synopsis = "[options]"
     longdesc = "Runs the qpsmtpd mail server. See docs/config.md for the configuration directory."
-    optParameters = [
+    optParameters: ClassVar = [
         ["config", "c", None, "Configuration directory [$QPSMTPD_CONFIG, ./config or /etc/qpsmtpd]"],
         ["spool", None, None, "Directory for messages on their way in [config/spool_dir or ./spool]"],
         [

@@ -28,7 +28,7 @@ class Setting(Generic[T]):
     """One setting: how its word is read, its default and unit, and how it is written on the line.
 
     ``position`` makes it positional (in the order of declaration), ``required`` demands it, ``rest`` takes
-    all words that are left, ``many`` lets it be repeated (the value is a tuple), ``flag`` lets the value away.
+    all words that are left, ``many`` lets it be repeated (the value is a tuple), ``flag`` needs no value.
     ``keyword`` is its spelling on the line where that is no Python name. As a class attribute it is itself;
     on an instance it is the value.
     """

@@ -53,7 +53,7 @@ class _ServerConnections:
 
     context: SSL.Context
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002, N803
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803
         return SSL.Connection(self.context, None)
 
 

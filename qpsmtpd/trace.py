@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from email.utils import format_datetime
 from datetime import datetime
+from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .version import VERSION
 from .outcome import Code, Outcome
+from .version import VERSION
 
 if TYPE_CHECKING:
     from .header import Header
@@ -24,7 +24,7 @@ def _date(second: int) -> str:
 
 
 def protocol(session: Session) -> str:
-    """Name the protocol (RFC 3848, RFC 6531 section 4.3): SMTP, ESMTP, UTF8SMTP, with S for TLS and A for AUTH."""
+    """Name the protocol (RFC 3848, RFC 6531 section 4.3): S is for TLS, A for AUTH."""
     connection = session.connection
     if connection.hello != "ehlo":
         return "SMTP"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class ClientGone(BaseException):
     """The client left while a plugin was waiting; not an Exception, so that no plugin mistakes it for one."""
 
 
-class TimeLimit(Exception):
+class TimeLimit(Exception):  # noqa: N818 - says what happened
     """A plugin took longer than its time limit."""
 
 
@@ -82,3 +83,12 @@ async def wait(inner: Deferred[T], seconds: float, clock: IReactorTime) -> T:
     timer = clock.callLater(seconds, lambda: cut_short(TimeLimit(f"no answer within {seconds:g} s")))
     inner.addBoth(settle)
     return await outer
+
+
+def threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
+    """Make the function that runs blocking work in a reactor's threads: ``run(function, *arguments)``."""
+
+    def run(function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
+
+    return run

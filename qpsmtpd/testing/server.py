@@ -1,0 +1,167 @@
+"""A whole server without a socket: the real factory and protocol on a transport in memory and a Clock.
+
+```python
+server = Server(["rcpt_ok"], config={"rcpthosts": "example.org"}, hooks={"queue": lambda: OK})
+client = server.connect()
+assert client.read().startswith("220 ")
+assert client.say("HELO me") == "250 ..."
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from ..building import start_logging
+from ..config import Config, Line
+from ..engine import Engine
+from ..factory import Functions, SMTPFactory
+from ..loader import Loader
+from ..log import Event, Level, Log
+from ..plugin import Plugin, Services
+from ..registry import Registry
+from .dns import MemoryResolver
+
+ME = "mail.example.com"
+START = 1_800_000_000.0
+"""The time at which every test begins, in seconds since the epoch."""
+
+Values = Mapping[str, str | Sequence[str]]
+
+
+def make_services(config: Values | None = None, dns: MemoryResolver | None = None) -> Services:
+    """Make the services that a plugin is given: values for configuration, fake DNS, a Clock, no threads."""
+    values = {"me": [ME]}
+    for name, value in (config or {}).items():
+        values[name] = [value] if isinstance(value, str) else list(value)
+    return Services(Config((), values), Log(Level.DEBUG), dns or MemoryResolver(), Clock(), maybeDeferred)
+
+
+class Server:
+    """A server made of plugin lines, functions and values; ``log`` collects its lines as events.
+
+    ``plugins`` are lines of config/plugins, or plugin objects.
+    """
+
+    def __init__(
+        self,
+        plugins: Iterable[str | Plugin] = (),
+        *,
+        hooks: Mapping[str, Callable[..., Any]] | None = None,
+        config: Values | None = None,
+        dns: MemoryResolver | None = None,
+        spool: Path | None = None,
+        tls_context: Any = None,
+        max_connections: int = 0,
+        max_from_ip: int = 0,
+    ) -> None:
+        self.services = make_services(config, dns)
+        self.clock: Clock = self.services.reactor
+        self.services.spool = spool or self.services.spool
+        self.log: list[Event] = []
+        self.services.log.observe(Level.DEBUG, self.log.append)
+        self.registry = Registry(self.services)
+        loader = Loader(self.services.config)
+        for number, given in enumerate(plugins, 1):
+            line = Line(str(given), Path("plugins"), number)
+            self.registry.add(given if isinstance(given, Plugin) else loader.load(line, self.services))
+        if hooks:
+            self.registry.add(Functions(self.services, hooks))
+        if self.registry.has("logging"):
+            start_logging(self.services.log, self.registry, self.services.config)
+        self.engine = Engine(self.registry, self.services, now=lambda: START + self.clock.seconds())
+        self.factory = SMTPFactory(
+            self.clock,
+            self.engine,
+            tls_context=tls_context,
+            max_connections=max_connections,
+            max_from_ip=max_from_ip,
+        )
+
+    def connect(self, address: str = "192.0.2.1", *, port: int = 54321) -> Client:
+        """Connect a client that comes from an address."""
+        return Client(self, address, port)
+
+    def logged(self, text: str) -> bool:
+        """Tell whether a line of the log holds the text."""
+        return any(text in str(event) for event in self.log)
+
+
+class MemoryTransport(StringTransport):
+    """A transport whose other end is the test; closing it tells the protocol at once."""
+
+    def loseConnection(self) -> None:
+        """Close: the protocol has nothing more to say."""
+        self.end()
+
+    def abortConnection(self) -> None:
+        """Cut."""
+        self.end()
+
+    def end(self) -> None:
+        """Tell the protocol once that the connection is over."""
+        if not self.disconnected:
+            self.disconnected = True
+            assert self.protocol is not None
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    disconnected = False
+    protocol: Any = None
+
+
+class Client:
+    """A client's side of a connection to a `Server`."""
+
+    def __init__(self, server: Server, address: str, port: int) -> None:
+        kind = IPv6Address if ":" in address else IPv4Address
+        local = "2001:db8::25" if ":" in address else "192.0.2.25"
+        peer = kind("TCP", address, port)
+        self.transport = MemoryTransport(kind("TCP", local, 25), peer)
+        protocol = server.factory.buildProtocol(peer)
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+        self.protocol = protocol
+
+    @property
+    def connection(self) -> Any:
+        """The server's connection object."""
+        return self.protocol.session.connection
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the server, or the test, has closed the connection."""
+        return self.transport.disconnected
+
+    def read(self) -> str:
+        """Give what the server has said since the last time."""
+        octets: bytes = self.transport.value()
+        self.transport.clear()
+        return octets.decode("ascii")
+
+    def send(self, octets: bytes) -> None:
+        """Send octets as they are, in one segment."""
+        if not self.closed:
+            self.protocol.dataReceived(octets)
+
+    def say(self, *lines: str) -> str:
+        """Send lines in one segment and give what the server says at once, without the last line end."""
+        self.send("".join(line + "\r\n" for line in lines).encode())
+        return self.read().removesuffix("\r\n")
+
+    def mail(self, sender: str = "a@example.com", recipient: str = "b@example.org", text: str = "x") -> str:
+        """Send a whole message; give the reply to its final dot."""
+        self.say("EHLO client.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
+        return self.say(*text.split("\n"), ".")
+
+    def drop(self) -> None:
+        """Vanish."""
+        self.transport.end()
