@@ -64,6 +64,13 @@ class Plugin:
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules outside the base installation, each with the extra that brings it: {"redis": "redis"}."""
 
+    files: ClassVar[Mapping[str, str]] = {}
+    """Configuration files it reads, each with the form of a line: {"badrcptto": "address, @domain or /pattern/"}.
+
+    A constant database by its full name: "rcpthosts.cdb". Written out, not computed: `qpsmtpd check` reads it
+    from plugins that are not loaded, too, so as to know a file's reader from a misspelled name.
+    """
+
     threshold: int = Level.DEBUG
     """Of a plugin that hooks ``logging``: the highest level that it wants to see."""
 
