@@ -26,11 +26,12 @@ TOO_MANY_FAILURES = Reply(421, "too many failed attempts, closing the connection
 
 def redacted(verb: str, argument: str) -> str:
     """Give a command line as the log may see it: the initial response of AUTH is a secret."""
-    if verb == "AUTH" and " " in argument:
-        return f"AUTH {argument.split(maxsplit=1)[0]} <redacted>"
-    if verb in ("", "AUTH") or not argument:
-        return verb
-    return f"{verb} {argument}"
+    if verb == "AUTH" and argument:
+        mechanism, _, secret = argument.partition(" ")
+        shown = mechanism if mechanism.upper() in MECHANISMS else "<unknown>"
+        return f"AUTH {shown} <redacted>" if secret else f"AUTH {shown}"
+    return f"{verb} {argument}" if argument else verb
+
 
 
 def configured(session: Session) -> list[str]:

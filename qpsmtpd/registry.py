@@ -10,18 +10,18 @@ import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from operator import itemgetter
 from time import perf_counter
+from traceback import format_exception
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger as TwistedLogger
 
 from .connection import Connection, JournalEntry
 from .hooks import HOOKS, Hook, Kind
 from .log import CALL, Level, Log
-from .outcome import DECLINED, DENY, DENYSOFT, DENYSOFT_DISCONNECT, Code, Outcome, Policy, Rejection
+from .outcome import DECLINED, Code, Outcome, Policy, Rejection
 from .plugin import Plugin, Services, verdict_of
 from .setting import SettingError
-from .smtp.reply import Reply
+from .smtp.reply import Next, Reply
 from .waiting import start, wait
 
 Answer = Outcome | Reply
@@ -29,14 +29,13 @@ Answer = Outcome | Reply
 DEFAULT_HOOK_TIMEOUT = 30.0
 """Seconds that a hook may take, unless config/plugin_timeout or the plugin's line says otherwise."""
 
-ON_ERROR: dict[str, Outcome] = {
+ON_ERROR: dict[str, Answer] = {
     "continue": DECLINED,
-    "tempfail": DENYSOFT("internal error, please try again later", "4.3.0"),
-    "reject": DENY("internal error", "5.3.0"),
-    "disconnect": DENYSOFT_DISCONNECT("internal error, please try again later", "4.3.0"),
+    "tempfail": Reply(451, "internal error, please try again later", "4.3.0"),
+    "reject": Reply(554, "internal error", "5.3.0"),
+    "disconnect": Reply(421, "internal error, please try again later", "4.3.0", Next.CLOSE),
 }
-
-_tracebacks = TwistedLogger(namespace="qpsmtpd")
+"""What the client is told when a plugin fails, by the plugin's ``on_error``."""
 
 
 class Implementation:
@@ -149,8 +148,8 @@ class Registry:
         for implementation in self._chains.get(hook, ()):
             try:
                 result = implementation.call(arguments)
-            except Exception:
-                _tracebacks.failure("FATAL PLUGIN ERROR [{plugin}]", plugin=implementation.log_name)
+            except Exception as error:
+                self._failed(implementation, None, error)
                 continue
             if result is not None and not isinstance(result, Outcome):
                 return result
@@ -204,19 +203,14 @@ class Registry:
             connection.naughty_reject_type = connection.naughty_reject_type or rejection.reject_type
         return DECLINED
 
-    def _failed(self, implementation: Implementation, connection: Connection, error: Exception) -> Answer:
+    def _failed(
+        self, implementation: Implementation, connection: Connection | None, error: Exception
+    ) -> Answer:
         """Log a failure with its traceback; the client learns nothing of it."""
-        _tracebacks.failure("FATAL PLUGIN ERROR [{plugin}]", plugin=implementation.log_name)
-        self._log.emit(
-            Level.CRIT,
-            "FATAL PLUGIN ERROR [%s]: %s: %s",
-            implementation.log_name,
-            type(error).__name__,
-            error,
-            hook=implementation.hook,
-            plugin=implementation.log_name,
-            connection=connection,
-        )
+        name, hook = implementation.log_name, implementation.hook
+        trace = "".join(format_exception(error)).splitlines()
+        for line in (f"FATAL PLUGIN ERROR [{name}]: {type(error).__name__}: {error}", *trace):
+            self._log.emit(Level.CRIT, "%s", line, hook=hook, plugin=name, connection=connection)
         return ON_ERROR[implementation.plugin.on_error]
 
     def _journal(
@@ -242,8 +236,11 @@ class Registry:
         answer: Answer,
     ) -> None:
         """Tell the hooks ``deny`` and ``ok`` what a plugin said."""
-        hook = "deny" if isinstance(answer, Outcome) and answer.code.denies else "ok"
-        outcome = answer if isinstance(answer, Outcome) else Outcome(Code.DONE, answer.text)
+        if isinstance(answer, Reply):
+            outcome = Outcome(Code.DENYSOFT if answer.code >= 400 else Code.DONE, answer.text, answer.status)
+        else:
+            outcome = answer
+        hook = "deny" if outcome.code.denies else "ok"
         transaction = arguments[1] if len(arguments) > 1 else None
         await self.tell(hook, connection, (connection, transaction, implementation.log_name, outcome))
 
