@@ -194,10 +194,12 @@ class DialogueTests(SynchronousTestCase):
     def dialogue(self, name: str, bytewise: bool) -> None:
         row = DIALOGUES[name]
         hop = Hop(bytewise=bytewise, **row.settings)
-        clients: list[SMTPClient] = []
-        delivery = hop.client.addCallback(
-            lambda client: clients.append(client) or send(client, **row.message)
-        )
+
+        def begin(client: SMTPClient) -> Any:
+            self.client = client
+            return send(client, **row.message)
+
+        delivery = hop.client.addCallback(begin)
         hop.play(self, row.script, name)
         self.assertEqual(row.told, written(self.successResultOf(delivery)), name)
         self.assertEqual((row.connected, []), (self.client.connected, hop.clock.getDelayedCalls()), name)

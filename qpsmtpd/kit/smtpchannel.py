@@ -98,7 +98,6 @@ class SMTPChannel(Protocol):
             for piece in pieces:
                 self._tcp.write(piece)
                 await self._until(lambda: not self._paused, seconds)
-                self._check()
         finally:
             consumer.unregisterProducer()
 
