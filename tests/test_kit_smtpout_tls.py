@@ -191,6 +191,16 @@ class PolicyTests(SynchronousTestCase):
         self.successResultOf(done)
         self.over(hop)
 
+    def test_hello_again(self) -> None:
+        """What was offered in clear is forgotten, even if nothing is offered after it."""
+        hop = TLSHop(TLSPolicy.ENCRYPT)
+        hop.play(self, STARTTLS)
+        hop.secure(certificate())
+        hop.says_secretly("502 what\r\n")
+        self.assertEqual("EHLO me\r\nHELO me\r\n", hop.heard_secretly())
+        hop.says_secretly("250 hop\r\n")
+        self.assertEqual({}, self.successResultOf(hop.client).extensions)
+
     def refused(
         self, name: str, credentials: PrivateCertificate, trusted: PrivateCertificate
     ) -> SMTPOutError:
