@@ -5,22 +5,25 @@ Collects every error and warning instead of stopping at the first, for `qpsmtpd 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .config import Config, ConfigError
+from .config import Config, ConfigError, Line
+from .corefiles import CORE_FILES, check_core_file, read_loglevel
 from .engine import Engine
 from .kit.dns import Lookup, Resolver
-from .limits import read_limits
-from .loader import Loader, load_plugins
+from .loader import Loader, home_path
 from .log import Event, Level, Log
-from .plugin import Services
+from .plugin import Plugin, Services
 from .registry import Implementation, Registry
 from .tls import ServerTLS, make_self_signed
-from .tlsfiles import TLSConfigError
+from .tlsfiles import TLSConfigError, TLSFiles
 from .waiting import threads_of
+
+T = TypeVar("T")
 
 DEFAULT_DNS_PORT = 53
 
@@ -38,84 +41,92 @@ class Built:
 
     def __init__(self, config: Config, reactor: Any, spool: Path | None, dns: Lookup | None = None) -> None:
         self.errors: list[Exception] = []
+        self.lines: dict[Plugin, Line] = {}
+        """The line that loaded each plugin."""
+        self.loading: Line | None = None
+        """The line that is being loaded."""
         self.config = config
         self.log = Log()
         config.report = lambda text: self.log.emit(Level.ERROR, "%s", text)
-        self.services = Services(
-            config, self.log, dns or self._resolver(reactor, ()), reactor, threads_of(reactor)
-        )
-        self.services.spool = spool or Path(config.value("spool_dir") or "spool").expanduser()
+        self.services = Services(config, self.log, dns or Resolver(reactor), reactor, threads_of(reactor))
+        self.services.spool = spool or self.collect(self._spool) or Path("spool")
         self.registry = Registry(self.services)
         self.loader = Loader(config)
         self.tls: ServerTLS | None = None
         self.engine: Engine | None = None
 
-    def collect(self, step: Callable[[], Any]) -> Any:
-        """Take a step; note what is wrong instead of raising it."""
+    def collect(self, step: Callable[[], T]) -> T | None:
+        """Take a step; note what is wrong, once, instead of raising it."""
         try:
             return step()
-        except (ConfigError, TLSConfigError) as error:
-            self.errors.append(error)
+        except (ConfigError, TLSConfigError, OSError) as error:
+            if str(error) not in map(str, self.errors):
+                self.errors.append(error)
         return None
 
-    def build(self, dns_servers: Sequence[str] = (), *, make_certificate: bool = True) -> None:
-        """Take all steps."""
-        self.collect(lambda: read_limits(self.config))
-        servers = self.collect(lambda: read_servers(self.config, dns_servers))
-        if servers:
-            self.services.dns = self._resolver(self.services.reactor, servers)
+    def build(self, dns_servers: Sequence[str] = (), *, dry: bool = False) -> None:
+        """Take all steps; a ``dry`` one makes no certificate, and no plugin hears the log."""
+        for name in CORE_FILES:
+            self.collect(partial(check_core_file, self.config, name))
+        servers = self._servers(dns_servers)
+        if servers and not dry:
+            self.services.dns = Resolver(self.services.reactor, servers)
         self._load("logging")
-        self.collect(self._start_logging)
+        if not dry:
+            self.collect(lambda: start_logging(self.log, self.registry, self.config))
         self._load("plugins")
-        self.collect(lambda: self._load_certificate(make_certificate))
+        self.collect(lambda: self._load_certificate(not dry))
         if not self.errors:
             self.engine = self.collect(lambda: Engine(self.registry, self.services))
         if self.engine is not None:
             self.engine.offers_tls = self.tls is not None
 
-    def _load(self, name: str) -> None:
-        lines = self.collect(lambda: self.config.numbered(name)) or ()
-        self.errors += load_plugins(self.loader, lines, self.services, self.registry)
-        for line in lines:
-            self.log.emit(Level.INFO, "Loaded %s", line.text)
+    def _spool(self) -> Path:
+        lines = self.config.numbered("spool_dir")
+        return home_path(lines[0].text, lines[0]) if lines else Path(CORE_FILES["spool_dir"].default)
 
-    def _start_logging(self) -> None:
-        start_logging(self.log, self.registry, self.config)
+    def _servers(self, given: Sequence[str]) -> list[tuple[str, int]]:
+        """Read name servers, HOST[:PORT] each, from options or else from config/dns_servers."""
+        lines = self.collect(lambda: self.config.numbered("dns_servers")) or ()
+        if given:
+            lines = tuple(Line(text, Path("--dns"), number) for number, text in enumerate(given, 1))
+        return [server for line in lines if (server := self.collect(partial(read_server, line)))]
+
+    def _load(self, name: str) -> None:
+        for line in self.collect(lambda: self.config.numbered(name)) or ():
+            self.loading = line
+            plugin = self.collect(partial(self.loader.load, line, self.services))
+            if plugin is not None:
+                self.lines[plugin] = line
+                self.registry.add(plugin)
+                self.log.emit(Level.INFO, "Loaded %s", line.text)
+        self.loading = None
 
     def _load_certificate(self, make: bool) -> None:
         files = self.services.tls
         if files is None:
             return
-        if make and files.self_signed and not files.certificate.exists():
-            make_self_signed(files.certificate, files.key, self.config.value("me") or socket.gethostname())
-        elif files.self_signed and not files.certificate.exists():
-            return
+        if files.self_signed and not files.certificate.exists():
+            if files.key.exists():
+                raise TLSConfigError(f"{files.key}: a key without its certificate {files.certificate}")
+            if not make:
+                return
+            self._make_certificate(files)
         self.tls = ServerTLS(
             files, ciphers=self.config.value("tls_ciphers"), protocols=self.config.value("tls_protocols")
         )
 
-    @staticmethod
-    def _resolver(reactor: Any, servers: Sequence[tuple[str, int]]) -> Resolver:
-        return Resolver(reactor, servers)
-
-
-def read_servers(config: Config, given: Sequence[str]) -> list[tuple[str, int]]:
-    """Read name servers, HOST[:PORT] each, from options or else from config/dns_servers."""
-    if given:
-        return [_server(text) for text in given]
-    found = []
-    for line in config.numbered("dns_servers"):
+    def _make_certificate(self, files: TLSFiles) -> None:
+        files.certificate.parent.mkdir(parents=True, exist_ok=True)
         try:
-            found.append(_server(line.text))
-        except ConfigError as error:
-            raise ConfigError(str(error), line.file, line.number) from None
-    return found
+            make_self_signed(files.certificate, files.key, self.config.value("me"))
+        except ValueError as error:
+            raise self.config.error("me", f"cannot make a certificate for this name: {error}", 0) from None
 
 
-def _server(text: str) -> tuple[str, int]:
-    from ipaddress import ip_address
-
-    host, port = text, ""
+def read_server(line: Line) -> tuple[str, int]:
+    """Read a name server, an address and maybe a port; ConfigError says what is wrong with it."""
+    text, host, port = line.text, line.text, ""
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -127,26 +138,17 @@ def _server(text: str) -> tuple[str, int]:
             raise ValueError
         return str(ip_address(host)), number
     except ValueError:
-        raise ConfigError(f"{text!r} is no name server; allowed is an address, then maybe :PORT") from None
+        what = f"{text!r} is no name server; allowed is an address, then maybe :PORT"
+        raise ConfigError(what, line.file, line.number) from None
 
 
 def start_logging(log: Log, registry: Registry, config: Config) -> None:
     """Let the plugins that hook ``logging`` hear the log; without any, Twisted's log does."""
     chain = registry.chain("logging")
     if not chain:
-        log.observe(_default_level(config))
+        log.observe(read_loglevel(config))
         return
     log.observe(max(one.plugin.threshold for one in chain), *map(_observer, chain))
-
-
-def _default_level(config: Config) -> Level:
-    lines = config.numbered("loglevel")
-    if not lines:
-        return Level.WARN
-    try:
-        return Level.parse(lines[0].text)
-    except ValueError as error:
-        raise ConfigError(str(error), lines[0].file, lines[0].number) from None
 
 
 def _observer(implementation: Implementation) -> Callable[[Event], None]:

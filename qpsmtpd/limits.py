@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .config import Config, ConfigError
+from .config import Config
 
 
 def _limit(default: Any, unit: str, help: str) -> Any:
@@ -46,19 +46,23 @@ _CHOICES = {"bare_newline": ("reject", "normalize")}
 
 
 def read_limits(config: Config) -> Limits:
-    """Read all limits; ConfigError names the file and line of a value that is none."""
-    values: dict[str, Any] = {}
-    for entry in fields(Limits):
-        values[entry.name] = _READERS[type(entry.default)](config, entry.name, entry.default)
-    return Limits(**values)
+    """Read all limits; ConfigError names the file and line of the first value that is none."""
+    return Limits(**{entry.name: read_value(config, entry.name, entry.default) for entry in fields(Limits)})
+
+
+def read_value(config: Config, name: str, default: Any) -> Any:
+    """Read one file as what its default is: number, seconds, switch, words, or one of some words.
+
+    ConfigError names the file and line of a value that is none.
+    """
+    return _READERS[type(default)](config, name, default)
 
 
 def _text(config: Config, name: str, default: str) -> str:
     value = config.value(name, default)
-    allowed = _CHOICES[name]
-    if value not in allowed:
-        line = config.numbered(name)[0]
-        raise ConfigError(f"{name}: {value!r} is not one of {', '.join(allowed)}", line.file, line.number)
+    allowed = _CHOICES.get(name)
+    if allowed and value not in allowed:
+        raise config.error(name, f"{value!r} is not one of {', '.join(allowed)}", 0)
     return value
 
 

@@ -6,22 +6,27 @@ the plugin where that is where the mistake is.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import re
+import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from .config import Config, ConfigError, Line
 from .hooks import HOOKS, METHODS
 from .plugin import Plugin, Services
-from .registry import Implementation, Registry
-from .setting import SettingError, read_arguments, settings_of, split_words
+from .registry import Implementation
+from .setting import SettingError, read_arguments, split_words
 
 _loader: ContextVar[Loader] = ContextVar("_loader")
 """The loader at work, so that a plugin's file can ask for its parent while it is being loaded."""
@@ -32,20 +37,9 @@ def shipped(directory: str) -> Path:
     beside = Path(__file__).resolve().parent.parent / directory
     if (beside.parent / "setup.cfg").exists() and beside.is_dir():
         return beside
-    for scheme in ("data", *_user_base()):
-        installed = (
-            Path(scheme if scheme != "data" else sysconfig.get_path("data")) / "share/qpsmtpd" / directory
-        )
-        if installed.is_dir():
-            return installed
-    return Path(sysconfig.get_path("data")) / "share/qpsmtpd" / directory
-
-
-def _user_base() -> list[str]:
-    import site
-
-    base = site.getuserbase()
-    return [base] if base else []
+    bases = [base for base in (sysconfig.get_path("data"), site.getuserbase()) if base]
+    found = [Path(base, "share/qpsmtpd", directory) for base in bases]
+    return next((path for path in found if path.is_dir()), found[0])
 
 
 class Loader:
@@ -54,12 +48,13 @@ class Loader:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._classes: dict[Path, type[Plugin]] = {}
+        self._loading: list[Path] = []
 
     @property
     def directories(self) -> list[Path]:
         """The directories in which plugin files are looked for, in order."""
-        lines = self._config.lines("plugin_dirs")
-        return [Path(line).expanduser() for line in lines] or [shipped("plugins")]
+        lines = self._config.numbered("plugin_dirs")
+        return [home_path(line.text, line) for line in lines] or [shipped("plugins")]
 
     def available(self) -> dict[str, Path]:
         """Give the plugin files of all directories by the name that loads them."""
@@ -75,76 +70,107 @@ class Loader:
 
         Raises SettingError when there is none, or none that can be loaded.
         """
-        if _is_dotted(name):
-            return _from_package(name)
-        relative = re.sub(r":\d+$", "", name).replace("-", "_") + ".py"
+        bare = re.sub(r":[0-9]+$", "", name)
+        if "." in bare and ":" in bare and "/" not in bare:
+            return _from_package(bare)
         directories = self.directories
         for directory in directories:
-            path = directory / relative
-            if path.is_file():
+            path = directory / (bare.replace("-", "_") + ".py")
+            if _is_file(path):
                 return self._from_file(path)
-        known = ", ".join(sorted(self.available()))
+        known = sorted(self.available())
+        close = get_close_matches(bare.replace("-", "_"), known, 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
         searched = ", ".join(map(str, directories))
-        raise SettingError(f"no plugin is called {name!r} in {searched}; there are {known}")
+        raise SettingError(f"no plugin is called {name!r} in {searched}{meant}; there are {', '.join(known)}")
 
     def load(self, line: Line, services: Services, *, register: bool = True) -> Plugin:
         """Make the plugin of one line of config/plugins; ConfigError says what is wrong with it."""
         try:
-            return self._load(line.text, services, register=register)
+            return self._load(line.text.replace("\t", " "), services, register)
         except SettingError as error:
             raise ConfigError(str(error), line.file, line.number) from None
-        except ConfigError:
-            raise
-        except Exception as error:
-            where = _innermost(error)
-            raise ConfigError(f"{line.text.split()[0]}: {where}", line.file, line.number) from error
+        except ConfigError as error:
+            if error.file is not None:
+                raise
+            raise ConfigError(error.message, line.file, line.number) from None
 
-    def _load(self, text: str, services: Services, *, register: bool) -> Plugin:
+    def _load(self, text: str, services: Services, register: bool) -> Plugin:
         if not (text.isascii() and text.isprintable()):
-            raise SettingError("only printable ASCII characters are allowed")
+            raise SettingError(f"{text!a}: only printable ASCII characters are allowed")
         name, *words = split_words(text)
         owner = self.plugin_class(name)
-        try:
+        with _speaking_of(name, owner):
             plugin = owner(services, name, **read_arguments(owner, words))
             if register:
                 plugin.register()
-        except SettingError as error:
-            raise SettingError(f"{name}: {error}") from None
-        for hook, method, _ in plugin.registrations:
-            Implementation(HOOKS[hook], plugin, method)
+            for hook, method, _ in plugin.registrations:
+                _check_arguments(hook, plugin, method)
         return plugin
 
     def _from_file(self, path: Path) -> type[Plugin]:
         path = path.resolve()
+        if path in self._loading:
+            raise SettingError(f"{path}: this plugin inherits from itself")
         if path not in self._classes:
             token = _loader.set(self)
+            self._loading.append(path)
             try:
                 self._classes[path] = _only_class(_execute(path), path)
             finally:
+                self._loading.pop()
                 _loader.reset(token)
         return self._classes[path]
 
 
 def isa_plugin(name: str) -> type[Plugin]:
     """Give another plugin's class to inherit from: ``class Mine(isa_plugin("badrcptto")):``."""
-    return _loader.get().plugin_class(name)
+    # A file that is imported by a test, and not by a loader, finds the shipped plugins.
+    return (_loader.get(None) or Loader(Config())).plugin_class(name)
 
 
-def load_plugins(
-    loader: Loader, lines: Sequence[Line], services: Services, registry: Registry
-) -> list[ConfigError]:
-    """Load all lines in order; give every error, so that an administrator sees all at once."""
-    errors = []
-    for line in lines:
-        try:
-            registry.add(loader.load(line, services))
-        except ConfigError as error:
-            errors.append(error)
-    return errors
+def home_path(text: str, line: Line | None = None) -> Path:
+    """Make a path of a setting that may begin with ~; ConfigError when there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{text}: no such home directory", *(line[1:] if line else ())) from None
 
 
-def _is_dotted(name: str) -> bool:
-    return "." in name and "/" not in name and ":" in name
+def declared(path: Path, attribute: str) -> dict[str, str]:
+    """Read a mapping, ``files`` or ``requires``, from a plugin's source, without running it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    found: dict[str, str] = {}
+    for node in (node for owner in tree.body if isinstance(owner, ast.ClassDef) for node in owner.body):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if [getattr(target, "id", "") for target in targets] == [attribute]:
+            with suppress(TypeError, ValueError):  # computed: only the running plugin knows
+                found.update(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    return found
+
+
+@contextmanager
+def _speaking_of(name: str, owner: type[Plugin]) -> Iterator[None]:
+    """Make a SettingError that begins with the plugin's name out of whatever it raises."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"{name}: {error}") from None
+    except ConfigError:
+        raise
+    except Exception as error:
+        path = Path(getattr(sys.modules.get(owner.__module__), "__file__", None) or "")
+        raise SettingError(f"{name}: {_explain(error, path)}{_hint(owner.requires, error)}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _from_package(name: str) -> type[Plugin]:
@@ -153,6 +179,8 @@ def _from_package(name: str) -> type[Plugin]:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise SettingError(f"cannot load {name}: {error}") from None
+    except Exception as error:
+        raise SettingError(f"cannot load {name}: {_explain(error, Path())}") from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise SettingError(f"{name} is not a subclass of qpsmtpd.Plugin")
     _check_methods(found)
@@ -168,32 +196,32 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except SettingError:
-        raise
-    except ImportError as error:
-        raise SettingError(f"{path}: {error}{_hint(path, error)}") from None
     except Exception as error:
-        raise SettingError(_innermost(error)) from None
+        del sys.modules[name]
+        if isinstance(error, SettingError):
+            raise
+        raise SettingError(_explain(error, path) + _hint(declared(path, "requires"), error)) from error
     return module
 
 
-def _hint(path: Path, error: ImportError) -> str:
+def _hint(requires: Mapping[str, str], error: Exception) -> str:
     """Give the line that installs what is missing, if the plugin names it in ``requires``."""
-    missing = (error.name or "").partition(".")[0]
-    declared = re.search(rf'"{re.escape(missing)}"\s*:\s*"(\w+)"', path.read_text()) if missing else None
-    return f"; pip install 'qpsmtpd[{declared[1]}]'" if declared else ""
+    missing = error.name or "" if isinstance(error, ImportError) else ""
+    extra = requires.get(missing) or requires.get(missing.partition(".")[0])
+    return f"; pip install 'qpsmtpd[{extra}]'" if extra else ""
 
 
 def _only_class(module: ModuleType, path: Path) -> type[Plugin]:
-    own = [
+    own = {
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == module.__name__
-    ]
+    }
     if len(own) != 1:
         raise SettingError(f"{path}: a plugin's file holds one subclass of Plugin, this one has {len(own)}")
-    _check_methods(own[0])
-    return own[0]
+    owner = own.pop()
+    _check_methods(owner)
+    return owner
 
 
 def _check_methods(owner: type[Plugin]) -> None:
@@ -201,29 +229,27 @@ def _check_methods(owner: type[Plugin]) -> None:
     for base in owner.__mro__:
         for name, value in vars(base).items():
             if name.startswith("hook_") and name not in METHODS and callable(value):
-                code = getattr(value, "__code__", None)
-                where = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
-                raise SettingError(f"{where}Invalid hook: {name}; methods are {', '.join(METHODS)}")
+                raise SettingError(f"{_place(value)}Invalid hook: {name}; methods are {', '.join(METHODS)}")
 
 
-def _innermost(error: BaseException) -> str:
-    """Say where and what an error is, in one line."""
-    if isinstance(error, SyntaxError):
+def _check_arguments(hook: str, plugin: Plugin, method: Callable[..., Any]) -> None:
+    """Refuse a method that asks for what its hook does not offer; name its file and line."""
+    try:
+        Implementation(HOOKS[hook], plugin, method)
+    except SettingError as error:
+        raise SettingError(f"{_place(method)}{error}") from None
+
+
+def _place(function: object) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+
+
+def _explain(error: Exception, path: Path) -> str:
+    """Say in one line where, in the plugin's own file if it was there, and what an error is."""
+    if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    return f"{where}{type(error).__name__}: {error}"
-
-
-def manual(owner: type[Plugin]) -> str:
-    """Give a plugin's manual page: its file's docstring and its settings."""
-    text = (sys.modules[owner.__module__].__doc__ or owner.__doc__ or "").strip()
-    lines = [text, "", "Settings:"]
-    for setting in settings_of(owner).values():
-        shown = setting.keyword.upper() if setting.position else setting.keyword
-        default = (
-            "required" if setting.required else f"default {setting.default!s}" if setting.default else ""
-        )
-        facts = ", ".join(fact for fact in (setting.allowed, setting.unit, default) if fact)
-        lines.append(f"  {shown}: {facts}" + (f". {setting.help}" if setting.help else ""))
-    return "\n".join(lines) + "\n"
+    own = [frame for frame in frames if frame.filename == str(path)]
+    where = f"{own[-1].filename}:{own[-1].lineno}" if own else str(path)
+    return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -52,7 +52,7 @@ class Plugin:
     these. One instance serves all connections: it holds settings and caches, never one session's state.
     """
 
-    reject = Setting.reject(default=True)
+    reject: Setting[Any] = Setting.reject(default=True)  # Policy, unless a plugin means something else
     reject_type = Setting.reject_type()
     loglevel = Setting.text(
         "", pattern=r"[+-]?[0-9]|[A-Z]+", allowed="a level, +N or -N", help="log at this level, or shift it"
@@ -65,7 +65,7 @@ class Plugin:
     """Modules outside the base installation, each with the extra that brings it: {"redis": "redis"}."""
 
     files: ClassVar[Mapping[str, str]] = {}
-    """Configuration files it reads, each with the form of a line: {"badrcptto": "address, @domain or /pattern/"}.
+    """Configuration files it reads, each with the form of its lines: {"badrcptto": "address or @domain"}.
 
     A constant database by its full name: "rcpthosts.cdb". Written out, not computed: `qpsmtpd check` reads it
     from plugins that are not loaded, too, so as to know a file's reader from a misspelled name.

@@ -1,0 +1,77 @@
+"""Every file of the configuration directory that the engine reads, in one table: form, default, meaning.
+
+The files that plugins read are declared by the plugins, see `Plugin.files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from .config import Config
+from .limits import Limits, read_value
+from .log import Level
+
+
+@dataclass(frozen=True, slots=True)
+class CoreFile:
+    """One file: what its line or lines are, what holds without it, and what it is for.
+
+    The type of ``default`` is that of the value: a number, seconds, a switch, words; a text is a free one.
+    """
+
+    unit: str
+    default: Any
+    help: str
+
+
+_OWN: Final = {
+    "me": CoreFile("host name", "", "name of this server: greeting, Received; the system's if not given"),
+    "me-auth-results": CoreFile(
+        "host name or none", "", "name in Authentication-Results; me if not given; none adds and removes none"
+    ),
+    "plugins": CoreFile("plugin lines", "", "plugins in calling order, each with its arguments"),
+    "plugin_dirs": CoreFile("directories, one a line", "", "where plugins are; the shipped ones else"),
+    "logging": CoreFile("plugin lines", "", "plugins that write the log; Twisted's log if not given"),
+    "loglevel": CoreFile("0 to 7 or a name", "WARN", "highest level in the log while no plugin writes it"),
+    "smtpgreeting": CoreFile("text", "", "the greeting, without 220; it hides the version in HELP, too"),
+    "spool_dir": CoreFile("directory", "spool", "for messages on their way in; ~ is the home directory"),
+    "spool_perms": CoreFile("octal mode", "0700", "permissions of the spool directory"),
+    "listen": CoreFile(
+        "[ADDRESS:]PORT or Twisted endpoint, one a line", "127.0.0.1:2525", "where SMTP is spoken"
+    ),
+    "smtps": CoreFile(
+        "[ADDRESS:]PORT or Twisted endpoint, one a line", "", "where SMTP is spoken within TLS, mostly 465"
+    ),
+    "dns_servers": CoreFile("ADDRESS[:PORT], one a line", "", "name servers; the system's if not given"),
+    "max_connections": CoreFile("connections", 1000, "connections at once; 421 past it; 0 is no limit"),
+    "max_from_ip": CoreFile(
+        "connections", 0, "connections at once from one address; 421 past it; 0 is no limit"
+    ),
+    "plugin_timeout": CoreFile("seconds", 30.0, "time that a plugin may take for one hook; 451 past it"),
+    "shutdown_grace": CoreFile("seconds", 30.0, "time that messages may take to end when the server stops"),
+    "tls_ciphers": CoreFile("OpenSSL cipher list", "", "ciphers for TLS 1.2"),
+    "tls_protocols": CoreFile("SSLv23, or one, or !VERSION", "", "which of TLSv1_2 and TLSv1_3 is offered"),
+}
+
+CORE_FILES: Final[Mapping[str, CoreFile]] = _OWN | {
+    limit.name: CoreFile(limit.metadata["unit"], limit.default, limit.metadata["help"])
+    for limit in fields(Limits)
+}
+"""Every such file by its name."""
+
+
+def check_core_file(config: Config, name: str) -> None:
+    """Read one of the files; ConfigError names the file and line of a value that is none."""
+    read_value(config, name, CORE_FILES[name].default)
+    if name == "loglevel":
+        read_loglevel(config)
+
+
+def read_loglevel(config: Config) -> Level:
+    """Read the level of the log for a server without logging plugins."""
+    try:
+        return Level.parse(config.value("loglevel", CORE_FILES["loglevel"].default))
+    except ValueError as error:
+        raise config.error("loglevel", str(error), 0) from None
