@@ -20,12 +20,14 @@ from .outcome import (
     OUTCOMES,
     Code,
     Outcome,
+    Policy,
     Rejection,
 )
 from .plugin import Plugin
 from .setting import Setting, SettingError
 from .smtp.address import Address
 from .smtp.reply import Reply
+from .tlsfiles import TLSFiles
 from .transaction import Recipient, Transaction
 from .version import VERSION
 
@@ -47,11 +49,13 @@ __all__ = [
     "Level",
     "Outcome",
     "Plugin",
+    "Policy",
     "Recipient",
     "Rejection",
     "Reply",
     "Setting",
     "SettingError",
+    "TLSFiles",
     "Transaction",
     "dsn",
     "isa_plugin",
