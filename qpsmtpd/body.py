@@ -113,13 +113,15 @@ class Body:
     def close(self) -> None:
         """Forget the octets and remove the file; readers that are open may go on."""
         file, self._file = self._file, None
-        if file:
-            with suppress(OSError):  # it is thrown away, whatever could not be written
-                file.close()
         path, self.path = self.path, None
-        if path:
-            path.unlink(missing_ok=True)
         self._pieces = []
+        # A disk that failed may fail again, or be read-only by now; what is lost here is nobody's.
+        if file:
+            with suppress(OSError):
+                file.close()
+        if path:
+            with suppress(OSError):
+                path.unlink()
 
     def _write_file(self, octets: bytes) -> None:
         assert self._file

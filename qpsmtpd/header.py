@@ -17,7 +17,7 @@ _FIELD: Final = re.compile(_COLON)
 _MBOX: Final = re.compile(rb">?From ")
 # The LF before a line that is neither a field nor a continuation (RFC 5322 section 2.2.3).
 _NO_FIELD: Final = re.compile(rb"\n(?![ \t]|" + _COLON + rb")")
-_FIELDS: Final = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_FIELDS: Final = re.compile(rb"^([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+", re.MULTILINE)
 # A line end that does not fold would begin another field, or the body.
 _NO_FOLD: Final = re.compile(rb"\r\n(?![ \t])|\r(?!\n)")
 
@@ -174,12 +174,10 @@ class HeaderReader:
 
     def finish(self) -> tuple[Header, bytes]:
         """Return header and body of a message that ended before its header did."""
+        # An empty line is the end of any header. Only BDAT can end a message within a line (RFC 3030).
         data = bytes(self._held)
-        if data.endswith(b"\n") or not data:
-            return Header(_coerce(data)), b""
-        # Only BDAT can end a message within a line (RFC 3030 section 2).
         start = self._body_start(data + b"\r\n", len(data) + 1)
-        return (Header(_coerce(data + b"\r\n")), b"") if start < 0 else _split(data, start)
+        return _split(data, start) if start >= 0 else _split(data + b"\r\n", len(data) + 2)
 
     def _body_start(self, data: bytes | bytearray, last: int) -> int:
         """Return where the first line begins that is not of the header, -1 if that is still to come."""

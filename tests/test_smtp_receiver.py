@@ -60,6 +60,13 @@ def read_message(segments: Iterable[bytes], normalize: bool = False) -> tuple[Ev
     return events[0], b"".join(event.octets if isinstance(event, Line) else b"!" for event in events[1:])
 
 
+def next_content(receiver: Receiver) -> Content | None:
+    """Take the next event, which is content or nothing."""
+    event = receiver.next_event()
+    assert event is None or isinstance(event, Content)
+    return event
+
+
 def shown(events: list[Event]) -> list[bytes]:
     """Render lines and faults as octets."""
     return [event.reply.octets if isinstance(event, Fault) else event.octets for event in events]
@@ -185,10 +192,10 @@ class MessageTest(SynchronousTestCase):
         expected, rest = slow_message(octets, normalize)
         receiver = Receiver(normalize=normalize)
         receiver.expect(Next.DATA)
-        found: list[Event] = []
+        found: list[Content] = []
         for segment in cut(octets, cuts):
             receiver.feed(segment)
-            while not (found and found[-1].end) and (event := receiver.next_event()):
+            while not (found and found[-1].end) and (event := next_content(receiver)):
                 found.append(event)
         content = b"".join(event.octets for event in found)
         self.assertEqual((expected, len(rest)), (Content(content, True, found[-1].bare), receiver.unread))
@@ -215,7 +222,7 @@ class MessageTest(SynchronousTestCase):
             (b"y", b"\r\n\ry", 0),
         ]:
             receiver.feed(segment)
-            event = receiver.next_event()
+            event = next_content(receiver)
             self.assertEqual((octets, held), (event.octets if event else None, receiver.unread))
 
     def test_bare_is_per_message(self) -> None:
@@ -232,7 +239,8 @@ class MessageTest(SynchronousTestCase):
         bare = []
         for segment in (b"good\r\nx", b"bad\ny", b"good again", b"\r\n.\r\n"):
             receiver.feed(segment)
-            bare.append(receiver.next_event().bare)
+            event = next_content(receiver)
+            bare.append(event and event.bare)
         self.assertEqual([False, True, True, True], bare)
 
 
@@ -277,7 +285,7 @@ class LineTest(SynchronousTestCase):
                 found += shown(read(receiver, [b"x" * size]))
                 held.append(receiver.unread)
                 receiver.expect(Next.COMMAND)  # what the answer wants
-            self.assertEqual(([TOO_LONG], most, 0), (found, max(held), held[-1]))
+            self.assertEqual(([TOO_LONG], most, {0}), (found, max(held), set(held[100:])))
             self.assertEqual([b"NOOP"], shown(read(receiver, [b"x\r\nNOOP\r\n"])))
 
     def test_pipelined_message(self) -> None:
