@@ -155,7 +155,7 @@ class _Peer(DatagramProtocol):
         """Do the same when the reactor has closed the port, as epoll does on ECONNREFUSED."""
         self.fail("unreachable")
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:  # noqa: ARG002
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
         """Take the answer; whatever is not one is ignored, for the true one may still come."""
         if self._exchange is None or self._connector is not None:
             return
@@ -219,10 +219,10 @@ class _StreamFactory(ClientFactory):
     def __init__(self, peer: _Peer) -> None:
         self._peer = peer
 
-    def buildProtocol(self, addr: IAddress | None) -> _Stream:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> _Stream:
         return _Stream(self._peer)
 
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self._peer.fail("unreachable")
 
 
@@ -238,5 +238,5 @@ class _Stream(Int16StringReceiver):
     def stringReceived(self, string: bytes) -> None:
         self._peer.stream_received(string)
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure | None = None) -> None:
         self._peer.fail("connection lost")
