@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import dsn
 from .config import ConfigError
 from .connection import Connection
+from .header import Header
 from .loader import isa_plugin
 from .log import Event, Level
 from .outcome import (
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigError",
     "Connection",
     "Event",
+    "Header",
     "Level",
     "Outcome",
     "Plugin",
