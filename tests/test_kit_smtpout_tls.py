@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from service_identity import CertificateError
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.ssl import Certificate, PrivateCertificate
@@ -30,12 +31,19 @@ STARTTLS = HELLO + "C: STARTTLS\nS: 220 go\n"
 NO_TLS_HELLO = "S: 220 hop\nC: EHLO me\nS: 250 hop\n"
 
 
+OURS = (x509.DNSName("hop.example"), x509.IPAddress(ip_address("192.0.2.1")))
+# An SRVName (RFC 4985) must be an IA5String; this is an integer.
+ODD = (
+    x509.DNSName("other.example"),
+    x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7"), b"\x02\x01\x05"),
+)
+
+
 @cache
-def certificate(issuer: str = "") -> PrivateCertificate:
-    """Make a certificate for hop.example and 192.0.2.1, its own issuer."""
+def certificate(issuer: str = "", names: tuple[x509.GeneralName, ...] = OURS) -> PrivateCertificate:
+    """Make a certificate, its own issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hop.example" + issuer)])
-    names = [x509.DNSName("hop.example"), x509.IPAddress(ip_address("192.0.2.1"))]
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -66,6 +74,10 @@ class TLSTransport(StringTransportWithDisconnection):
             super().write(data)
         else:
             self.tls.write(data)
+
+    def getHandle(self) -> Any:
+        assert self.tls
+        return self.tls.getHandle()
 
     def loseConnection(self) -> None:
         if self.tls is None:
@@ -217,9 +229,15 @@ class PolicyTests(SynchronousTestCase):
         for name in ("other.example", "192.0.2.2"):
             error = self.refused(name, certificate(), certificate())
             self.assertEqual(
-                (451, "4.7.5", "Certificate of the next hop is for another name"),
+                (451, "4.7.5", "Certificate of the next hop does not name it"),
                 (error.code, error.status, error.text),
             )
+
+    def test_unreadable_name(self) -> None:
+        """Verify refuses a certificate with a name that cannot be read."""
+        odd = certificate(names=ODD)
+        self.assertEqual("4.7.5", self.refused("hop.example", odd, odd).status)
+        self.assertTrue(self.flushLoggedErrors(CertificateError))
 
     def test_unknown_authority(self) -> None:
         """Verify refuses a certificate from somebody it does not trust."""

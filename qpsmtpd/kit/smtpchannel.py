@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 from OpenSSL import SSL
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IConsumer,
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     ISSLTransport,
+    ISystemHandle,
     ITCPTransport,
     ITLSTransport,
 )
@@ -31,6 +32,7 @@ from .smtpreply import BadReplyError, ReplyParser, SMTPOutError
 
 # RFC 3463: X.4.2 is a bad connection, X.5.0 a protocol error, X.7.5 a cryptographic failure.
 TIMED_OUT: Final = Reply(451, "Next hop does not answer in time", "4.4.2")
+WRONG_NAME: Final = Reply(451, "Certificate of the next hop does not name it", "4.7.5")
 OUT_OF_ORDER: Final = Reply(451, "Next hop sent a reply that fits no command", "4.5.0")
 
 
@@ -101,13 +103,14 @@ class SMTPChannel(Protocol):
         finally:
             consumer.unregisterProducer()
 
-    async def start_tls(self, creator: IOpenSSLClientConnectionCreator, seconds: float) -> None:
-        """Begin TLS and wait for the handshake. Raises SMTPOutError."""
+    async def start_tls(self, creator: IOpenSSLClientConnectionCreator, seconds: float) -> SSL.Connection:
+        """Begin TLS, wait for the handshake, give what OpenSSL knows of it. Raises SMTPOutError."""
         # What came in clear after the reply to STARTTLS may be anybody's: RFC 3207 section 6.
         self._parser.clear()
         self._arrived.clear()
         cast(ITLSTransport, self.transport).startTLS(creator)
         await self._until(lambda: self._secured, seconds)
+        return cast(SSL.Connection, cast(ISystemHandle, self.transport).getHandle())
 
     async def close(self, seconds: float) -> None:
         """Close in order, or by force after some seconds."""
@@ -209,8 +212,8 @@ class SMTPChannel(Protocol):
 
 
 def _loss(error: BaseException | None) -> Reply:
-    if isinstance(error, VerificationError):
-        return Reply(451, "Certificate of the next hop is for another name", "4.7.5")
+    if isinstance(error, CertificateError | VerificationError):
+        return WRONG_NAME
     if isinstance(error, SSL.Error):
         # An OpenSSL error holds (library, function, text) for each step.
         steps = error.args[0] if error.args else ()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
+from OpenSSL import SSL
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS
+from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 
 
 class TLSPolicy(Enum):
@@ -50,15 +53,15 @@ class NextHop:
     """Describe a server: where it is, who we say we are, and what we demand.
 
     ``hostname`` is what the certificate must name under the policy VERIFY, a host or an IP address.
-    ``trust_root`` is a certificate authority or what else `optionsForClientTLS` takes; the platform's
-    if None. Raises ValueError for VERIFY without a hostname.
+    ``trust_root`` is what `twisted.internet.ssl.optionsForClientTLS` takes: a Certificate, the result of
+    trustRootFromCertificates, or None for the platform's. Raises ValueError for VERIFY without a hostname.
     """
 
     endpoint: IStreamClientEndpoint
     helo: str
     tls: TLSPolicy = TLSPolicy.MAY
     hostname: str = ""
-    trust_root: Certificate | None = None
+    trust_root: Any = None
     lmtp: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
     tls_options: IOpenSSLClientConnectionCreator = field(init=False, repr=False, compare=False)
@@ -68,6 +71,16 @@ class NextHop:
             raise ValueError("the TLS policy 'verify' needs a hostname")
         # Made once: it reads the certificate authorities.
         object.__setattr__(self, "tls_options", self._tls_options())
+
+    def verify(self, connection: SSL.Connection) -> None:
+        """Check that the certificate of the other side names the host.
+
+        Raises VerificationError or CertificateError (of service-identity).
+        """
+        if isIPAddress(self.hostname) or isIPv6Address(self.hostname):
+            verify_ip_address(connection, self.hostname)
+        else:
+            verify_hostname(connection, self.hostname)
 
     def _tls_options(self) -> IOpenSSLClientConnectionCreator:
         if self.tls is TLSPolicy.VERIFY:

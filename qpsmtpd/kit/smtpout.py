@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime
@@ -18,7 +19,7 @@ from twisted.internet.protocol import Factory
 
 from ..smtp.command import encode_xtext
 from ..smtp.reply import Reply
-from .smtpchannel import TIMED_OUT, SMTPChannel
+from .smtpchannel import TIMED_OUT, WRONG_NAME, SMTPChannel
 from .smtpenvelope import Delivery, Envelope, Parameters
 from .smtphop import NextHop, Timeouts, TLSPolicy
 from .smtpreply import SMTPOutError
@@ -206,10 +207,17 @@ class SMTPClient:
         raise SMTPOutError(refusal)
 
     async def _handshake(self) -> None:
+        hop = self._hop
         try:
-            await self._channel.start_tls(self._hop.tls_options, self._hop.timeouts.start_tls)
+            connection = await self._channel.start_tls(hop.tls_options, hop.timeouts.start_tls)
+            if hop.tls is TLSPolicy.VERIFY:
+                # Twisted 26.10 does so too, but then takes a certificate with names that cannot be read.
+                hop.verify(connection)
         except SMTPOutError as error:
             raise TLSFailedError(error.reply) from None
+        except (CertificateError, VerificationError):
+            self._channel.end(WRONG_NAME)
+            raise TLSFailedError(WRONG_NAME) from None
 
     async def _demand(self, line: str, seconds: float) -> None:
         reply = await self._command(line, seconds)
