@@ -80,9 +80,9 @@ class Loader:
                 return self._from_file(path)
         known = sorted(self.available())
         close = get_close_matches(bare.replace("-", "_"), known, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = f"did you mean {close[0]}? There" if close else "there"
         searched = ", ".join(map(str, directories))
-        raise SettingError(f"no plugin is called {name!r} in {searched}{meant}; there are {', '.join(known)}")
+        raise SettingError(f"no plugin is called {name!r} in {searched}; {meant} are {', '.join(known)}")
 
     def load(self, line: Line, services: Services, *, register: bool = True) -> Plugin:
         """Make the plugin of one line of config/plugins; ConfigError says what is wrong with it."""

@@ -1,0 +1,91 @@
+"""``qpsmtpd check``: say what is wrong with a configuration directory before the server does."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+
+from ..config import ConfigError, Line
+from ..service import endpoint_description
+from . import calls, reading
+from .finding import Finding, Findings, shown, summary
+from .rehearsal import Rehearsal, rehearse
+
+HELP = "load a configuration as the server would, and list every mistake"
+INTERFACE = re.compile(r"tcp6?:(?P<port>[0-9]+)(?::interface=(?P<address>(?:\\:|[0-9A-Fa-f.])+))?(?::.*)?")
+
+
+def run(arguments: Namespace) -> int:
+    """Print all findings and their number; 1 if there is an error."""
+    findings = check(arguments.directories)
+    for finding in findings:
+        print(finding)
+    print(f"{shown(arguments.directories[0])}: {summary(findings)}")
+    return int(any(finding.is_error for finding in findings))
+
+
+def check(directories: Sequence[Path]) -> list[Finding]:
+    """Look at everything in a configuration."""
+    rehearsal = rehearse(directories)
+    built = rehearsal.built
+    findings = Findings(built.config)
+    for error in built.errors:
+        findings.add_exception(error)
+    _hear(findings, rehearsal)
+    _check_plugin_dirs(findings, rehearsal)
+    _check_listeners(findings, rehearsal)
+    calls.check(findings, built)
+    reading.check(findings, built)
+    return findings.sorted()
+
+
+def _hear(findings: Findings, rehearsal: Rehearsal) -> None:
+    """Take over what plugins, lists and certificates have to say."""
+    built = rehearsal.built
+    for report in [*rehearsal.reports, *(built.tls.warnings() if built.tls else ())]:
+        findings.add_located(report, built.config.directories[0], is_error=False)
+    for event, line in rehearsal.events:
+        findings.add_located(event.text, line or built.config.directories[0], is_error=False)
+
+
+def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:
+    for line in _lines(rehearsal, "plugin_dirs"):
+        if not Path(line.text).expanduser().is_dir():
+            findings.warn(f"{line.text}: there is no such directory", line)
+
+
+def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
+    for name in ("listen", "smtps"):
+        for line in _lines(rehearsal, name):
+            if trouble := endpoint_trouble(rehearsal.reactor, line.text):
+                findings.add(f"{line.text!r} is no address to listen on: {trouble}", line)
+            if name == "smtps" and rehearsal.built.services.tls is None:
+                findings.add("TLS is wanted here, but no plugin has a certificate: load tls", line)
+
+
+def endpoint_trouble(reactor: Any, text: str) -> str:
+    """Tell why it is impossible to listen there, "" if it is not."""
+    description = endpoint_description(text)
+    try:
+        serverFromString(reactor, description)
+        match = INTERFACE.fullmatch(description)
+        if match and int(match["port"]) > 65535:
+            return "a port is 65535 at most"
+        if match and match["address"]:
+            ip_address(match["address"].replace("\\", ""))
+    except Exception as error:  # a parser of endpoints may raise anything
+        return f"{error}; allowed are [ADDRESS:]PORT and endpoints of Twisted"
+    return ""
+
+
+def _lines(rehearsal: Rehearsal, name: str) -> Sequence[Line]:
+    try:
+        return rehearsal.built.config.numbered(name)
+    except ConfigError:  # reported with the files of the engine
+        return ()

@@ -1,0 +1,85 @@
+"""``qpsmtpd init``: write a working configuration directory."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from ..loader import shipped
+from ..setting import split_words
+from .finding import shown
+
+HELP = "write a working configuration directory"
+
+
+def run(arguments: Namespace) -> int:
+    """Write everything, or nothing if a file is there already; say what was written and what comes next."""
+    directory: Path = arguments.directory.absolute()
+    if trouble := _trouble(directory):
+        print(f"qpsmtpd: {trouble}", file=sys.stderr)
+        return 1
+    files = contents(shipped("config"), directory)
+    existing = [path for path in files if path.exists() or path.is_symlink()]
+    for path in existing:
+        print(f"qpsmtpd: {shown(path)} exists; nothing was written", file=sys.stderr)
+    if existing:
+        return 1
+    try:
+        write(files)
+    except OSError as error:
+        print(f"qpsmtpd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    for path in files:
+        print(f"wrote {shown(path)}")
+    place = shlex.quote(shown(directory))
+    print(f"Edit what you like, then:\n  qpsmtpd check {place}\n  twistd -n qpsmtpd --config {place}")
+    return 0
+
+
+def _trouble(directory: Path) -> str:
+    text = str(directory)
+    if not (text.isascii() and text.isprintable()) or '"' in text:
+        return (
+            f"{text!a}: plugin lines will name this directory, so it must be printable ASCII without quotes"
+        )
+    if directory.exists() and not directory.is_dir():
+        return f"{text} is not a directory"
+    return ""
+
+
+def contents(source: Path, directory: Path) -> dict[Path, str]:
+    """Give the text of every file to write, by its path."""
+    texts = {
+        path.relative_to(source): path.read_text("utf-8")
+        for path in sorted(source.rglob("*"))
+        if path.is_file() and not re.fullmatch(r"\..*|.*~", path.name)
+    }
+    plugins, spool = Path("plugins"), Path("spool_dir")
+    lines = texts[plugins].splitlines(keepends=True)
+    texts[plugins] = "".join(settled(line, directory) for line in lines)
+    texts[spool] = f"{texts.get(spool, '')}{directory / 'spool'}\n"
+    return {directory / name: text for name, text in texts.items()}
+
+
+def settled(line: str, directory: Path) -> str:
+    """Make what a plugin line leaves to the working directory a place below the new directory."""
+    match split_words(line):
+        case ["queue/maildir", mail, *rest]:
+            words = ["queue/maildir", str(directory / mail), *rest]
+        case ["tls"] | ["tls", "self_signed", *_] as tls:
+            names = ("qpsmtpd-server.crt", "qpsmtpd-server.key")
+            words = ["tls", *(str(directory / "ssl" / name) for name in names), *tls[1:]]
+        case _:
+            return line
+    return " ".join(f'"{word}"' if " " in word else word for word in words) + "\n"
+
+
+def write(files: dict[Path, str]) -> None:
+    """Write all files; none is written over."""
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
