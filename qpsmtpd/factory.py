@@ -18,7 +18,7 @@ from .engine import Engine
 from .kit.dns import Lookup, Resolver
 from .log import Level, Log
 from .plugin import Plugin, Services
-from .protocol import SMTPProtocol
+from .protocol import SHUTTING_DOWN, SMTPProtocol
 from .registry import Registry
 from .smtp.reply import Next, Reply
 from .waiting import threads_of, wait
@@ -95,6 +95,8 @@ class SMTPFactory(Factory):
         connections, address = self.connections, protocol.session.connection.remote_ip
         full = self.max_connections and len(connections) >= self.max_connections
         connections.add(protocol)
+        if connections.draining:
+            return SHUTTING_DOWN
         if full:
             return Reply(
                 421, f"too many connections ({self.max_connections}), try again later", "4.3.2", Next.CLOSE

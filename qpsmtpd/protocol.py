@@ -178,6 +178,8 @@ class SMTPProtocol(Protocol):
         self._busy = False
         self._active = self._clock.seconds()
         self._flush()
+        if self.factory.connections.draining:
+            self.shut_down()
         if self._paused and not self._blocked and not self._closing:
             self._paused = False
             self.transport.resumeProducing()

@@ -1,0 +1,106 @@
+"""What comes with a session goes with it: descriptors, delayed calls, objects, memory."""
+
+from __future__ import annotations
+
+import random
+import resource
+import socket
+import unittest
+from pathlib import Path
+
+from harness import ROOT, Server, running, wait_until
+
+IDLE, DROPPED = 1000, 500
+
+INSPECT = '''"""Tell what the process holds."""
+
+import gc
+
+from twisted.internet import reactor
+
+from qpsmtpd import OK, Outcome, Plugin
+
+
+class Inspect(Plugin):
+    """HELP answers with delayed calls and sessions."""
+
+    def hook_help(self) -> Outcome:
+        gc.collect()
+        names = [type(one).__name__ for one in gc.get_objects()]
+        counts = {name: names.count(name) for name in ("Session", "SMTPProtocol", "Transaction", "Deferred")}
+        return OK(f"{len(reactor.getDelayedCalls())} {counts}")
+'''
+
+SCRIPT = [b"EHLO x\r\n", b"MAIL FROM:<a@example.com>\r\n", b"RCPT TO:<b@example.org>\r\n", b"DATA\r\n"]
+SCRIPT += [b"Subject: x\r\n\r\n" + b"y" * 20000 + b"\r\n"] * 3 + [b".\r\n", b"QUIT\r\n"]
+
+
+def talk(server: Server, *commands: bytes) -> socket.socket:
+    """Connect and say something, wait for no reply but the greeting."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    client.recv(1000)
+    for command in commands:
+        client.sendall(command)
+    return client
+
+
+def inspect(server: Server) -> str:
+    """Ask the server what it holds, this one session included."""
+    with talk(server, b"HELP\r\n") as client:
+        return client.recv(1000).decode()
+
+
+def descriptors(server: Server) -> int:
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
+def resident(server: Server) -> int:
+    """Resident memory in KiB."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+class LeakTests(unittest.TestCase):
+    """A thousand idle sessions and five hundred that drop anywhere leave no trace."""
+
+    def setUp(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.server = self.enterContext(running({"max_connections": "5000\n"}, shipped=True))
+        self.server.stop()
+        private = self.server.directory / "plugins"
+        private.mkdir()
+        (private / "inspect.py").write_text(INSPECT)
+        self.server.write("plugin_dirs", f"{private}\n{ROOT / 'plugins'}\n")
+        plugins = self.server.config / "plugins"
+        plugins.write_text("inspect\n" + plugins.read_text().replace("\nhelp\n", "\n"))
+        self.server.start()
+
+    def round(self, seed: int) -> None:
+        dice = random.Random(seed)
+        idle = [talk(self.server, b"EHLO x\r\n") for _ in range(IDLE)]
+        for _ in range(DROPPED):
+            commands = SCRIPT[: dice.randrange(len(SCRIPT) + 1)]
+            if commands:
+                commands[-1] = commands[-1][: dice.randrange(len(commands[-1]) + 1)]
+            talk(self.server, *commands).close()
+        for client in idle:
+            client.close()
+        wait_until(lambda: "'Session': 1," in inspect(self.server), "the sessions end")
+
+    def test_everything_returns(self) -> None:
+        self.round(1)
+        before, held, memory = descriptors(self.server), inspect(self.server), resident(self.server)
+        for seed in (2, 3):
+            self.round(seed)
+        wait_until(lambda: descriptors(self.server) <= before, "descriptors are closed")
+        self.assertEqual(inspect(self.server), held)
+        self.assertLess(resident(self.server) - memory, 4096)
+        self.assertEqual(list((self.server.directory / "spool").iterdir()), [])
+        self.assertEqual(list((self.server.directory / "mail" / "tmp").iterdir()), [])
+        print(f"descriptors {before}, holding {held.strip()}, {memory} KiB, then {resident(self.server)} KiB")
+
+
+if __name__ == "__main__":
+    unittest.main()
