@@ -1,0 +1,186 @@
+"""A delivery is made as a whole or not at all, whatever fails and whenever the server dies."""
+
+import errno
+import io
+import itertools
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.python.monkey import MonkeyPatcher
+from twisted.trial.unittest import SynchronousTestCase
+
+from qpsmtpd.kit import maildir
+from qpsmtpd.kit.maildir import Abandoned, Delivery, make_maildir, remove_stale, to_lf, unique_name
+
+HEAD, BODY = b"Subject: x\r\n\r\n", b"line\r\n\r\nlast\r\n"
+WHOLE = b"Subject: x\n\nline\n\nlast\n"
+STEPS = ("open", "fchmod", "fsync", "link", "unlink", "mkdir")
+
+
+class Killed(BaseException):
+    """The end of the process: no system call after it."""
+
+
+class DeliveryTests(SynchronousTestCase):
+    """Into two Maildirs, ``a`` and ``b``."""
+
+    def setUp(self) -> None:
+        self.base = Path(self.mktemp()).absolute()
+        self.base.mkdir()
+
+    def delivery(self, *names: str, **options: Any) -> Delivery:
+        """Begin a delivery into these Maildirs."""
+        copies = [(self.base / name, HEAD) for name in names or ("a", "b")]
+        return Delivery(copies, io.BytesIO(BODY), **options)
+
+    def stored(self, part: str = "new") -> list[bytes]:
+        """Give the messages that readers see."""
+        return [path.read_bytes() for path in self.base.glob(f"*/{part}/*")]
+
+    def run_with(self, step: Callable[[str], None], delivery: Delivery | None = None) -> list[Path]:
+        """Deliver into Maildirs that are there; call a function before each step that changes something."""
+        delivery = delivery or self.delivery()
+        for name in "ab":
+            make_maildir(self.base / name, 0o700)
+
+        def observed(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                step(name)
+                return real(*args, **kwargs)
+
+            return call
+
+        patches = [(os, name, observed(name, getattr(os, name))) for name in STEPS]
+        files: list[Path] = MonkeyPatcher(*patches).runWithPatches(delivery.run)
+        return files
+
+    def count_steps(self) -> int:
+        """Count the steps of a delivery."""
+        steps: list[str] = []
+        for path in self.run_with(steps.append):
+            path.unlink()
+        return len(steps)
+
+    def test_delivered(self) -> None:
+        """Each Maildir has the message, with LF, and nothing is left in tmp."""
+        files = self.delivery().run()
+        self.assertEqual([WHOLE, WHOLE], [path.read_bytes() for path in files])
+        self.assertEqual(["a", "b"], [path.parent.parent.name for path in files])
+        self.assertEqual([], self.stored("tmp"))
+
+    def test_crlf(self) -> None:
+        """With crlf the octets stay."""
+        self.delivery("a", crlf=True).run()
+        self.assertEqual([HEAD + BODY], self.stored())
+
+    def test_synced(self) -> None:
+        """Each file is synced before one is linked, and each directory after that."""
+        steps: list[str] = []
+        self.run_with(steps.append)
+        written, synced = ["open", "fchmod", "fsync"], ["open", "fsync"]
+        self.assertEqual([*written * 2, "link", "link", *synced * 2, "unlink", "unlink"], steps)
+
+    def test_modes(self) -> None:
+        """Directories have the mode, files lack its execute bits; the umask does not matter."""
+        before = os.umask(0o077)
+        self.addCleanup(os.umask, before)
+        for mode, file_mode in ((0o700, 0o600), (0o770, 0o660), (0o755, 0o644)):
+            file = self.delivery(f"{mode:o}/user", mode=mode).run()[0]
+            modes = [stat.S_IMODE(path.stat().st_mode) for path in (file, *list(file.parents)[:3])]
+            self.assertEqual([file_mode, mode, mode, mode], modes)
+
+    def test_group(self) -> None:
+        """The group that a directory hands down stays."""
+        self.base.chmod(0o2700)
+        make_maildir(self.base / "a", 0o770)
+        self.assertEqual(0o2770, stat.S_IMODE((self.base / "a/new").stat().st_mode))
+
+    def test_failure(self) -> None:
+        """Whichever step fails, no copy is left, not even in tmp."""
+        total = self.count_steps()
+        for number in range(1, total - 1):  # the last two only tidy tmp up
+            steps = itertools.count(1)
+
+            def fail(name: str, number: int = number, steps: Any = steps) -> None:
+                if next(steps) == number:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+            self.assertRaises(OSError, self.run_with, fail)
+            self.assertEqual([], self.stored() + self.stored("tmp"), number)
+
+    def test_kill(self) -> None:
+        """Killed before any step, a server leaves whole messages only, and none before it has synced them."""
+        for number in range(1, self.count_steps() + 1):
+            steps = itertools.count(1)
+
+            def kill(name: str, number: int = number, steps: Any = steps) -> None:
+                if next(steps) >= number:
+                    raise Killed
+
+            self.assertRaises(Killed, self.run_with, kill)
+            messages = self.stored()
+            self.assertEqual([WHOLE] * len(messages), messages)
+            self.assertEqual(number > 7, bool(messages), number)
+
+    def test_abandoned(self) -> None:
+        """Who waits no more gets nothing: neither before nor behind the writing."""
+        early, late = self.delivery(), self.delivery()
+        early.abandoned = True
+
+        def leave(name: str) -> None:
+            late.abandoned = late.abandoned or name == "fsync"
+
+        self.assertRaises(Abandoned, early.run)
+        self.assertRaises(Abandoned, self.run_with, leave, late)
+        self.assertEqual([], self.stored() + self.stored("tmp"))
+
+    def test_closes_body(self) -> None:
+        """The reader is closed, also when the delivery fails."""
+        (self.base / "file").touch()
+        for name, fails in (("a", False), ("file/b", True)):
+            body = io.BytesIO(BODY)
+            delivery = Delivery([(self.base / name, HEAD)], body)
+            if fails:
+                self.assertRaises(OSError, delivery.run)
+            else:
+                delivery.run()
+            self.assertTrue(body.closed)
+
+
+class LineEndTests(SynchronousTestCase):
+    @settings(max_examples=100, derandomize=True, deadline=None)
+    @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"", b"\r\r\n"]), max_size=8))
+    def test_pieces(self, pieces: list[bytes]) -> None:
+        """The pieces in which a message comes make no difference."""
+        self.assertEqual(b"".join(pieces).replace(b"\r\n", b"\n"), b"".join(to_lf(iter(pieces))))
+
+
+class NameTests(SynchronousTestCase):
+    def test_unique(self) -> None:
+        """Names never repeat, whatever the clock says."""
+        self.patch(maildir.time, "time_ns", lambda: 1_800_000_000_000_042_000)
+        names = {unique_name() for _ in range(100)}
+        self.assertEqual(100, len(names))
+        self.assertRegex(min(names), rf"^1800000000\.P{os.getpid()}M000042Q\d+\.")
+
+    def test_host(self) -> None:
+        """A host's name is no path, and holds no flags."""
+        self.patch(maildir.socket, "gethostname", lambda: "a/b:c")
+        self.assertTrue(unique_name().endswith(r".a\057b\072c"))
+
+    def test_stale(self) -> None:
+        """Of tmp, what is older than 36 hours and was ours is removed."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        ours, foreign, young = (directory / name for name in (unique_name(), "message", unique_name()))
+        for path, age in ((ours, 36 * 3600 + 60), (foreign, 40 * 3600), (young, 35 * 3600)):
+            path.touch()
+            moment = maildir.time.time() - age
+            os.utime(path, (moment, moment))
+        self.assertEqual(1, remove_stale(directory))
+        self.assertEqual({foreign, young}, set(directory.iterdir()))
