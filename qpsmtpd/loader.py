@@ -32,6 +32,15 @@ _loader: ContextVar[Loader] = ContextVar("_loader")
 """The loader at work, so that a plugin's file can ask for its parent while it is being loaded."""
 
 
+_OURS = (
+    __file__,
+    importlib.__file__,
+    "<frozen importlib._bootstrap>",
+    "<frozen importlib._bootstrap_external>",
+)
+"""Files that stand in the traceback of every plugin's error."""
+
+
 def shipped(directory: str) -> Path:
     """Find a directory that is shipped beside the package: next to a checkout, else where pip put it."""
     beside = Path(__file__).resolve().parent.parent / directory
@@ -162,7 +171,7 @@ def _speaking_of(name: str, owner: type[Plugin]) -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:
-        path = Path(getattr(sys.modules.get(owner.__module__), "__file__", None) or "")
+        path = getattr(sys.modules.get(owner.__module__), "__file__", None) or ""
         raise SettingError(f"{name}: {_explain(error, path)}{_hint(owner.requires, error)}") from error
 
 
@@ -180,7 +189,7 @@ def _from_package(name: str) -> type[Plugin]:
     except (ImportError, AttributeError) as error:
         raise SettingError(f"cannot load {name}: {error}") from None
     except Exception as error:
-        raise SettingError(f"cannot load {name}: {_explain(error, Path())}") from error
+        raise SettingError(f"cannot load {name}: {_explain(error, '')}") from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise SettingError(f"{name} is not a subclass of qpsmtpd.Plugin")
     _check_methods(found)
@@ -200,7 +209,7 @@ def _execute(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, SettingError):
             raise
-        raise SettingError(_explain(error, path) + _hint(declared(path, "requires"), error)) from error
+        raise SettingError(_explain(error, str(path)) + _hint(declared(path, "requires"), error)) from error
     return module
 
 
@@ -245,11 +254,12 @@ def _place(function: object) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
 
 
-def _explain(error: Exception, path: Path) -> str:
+def _explain(error: Exception, path: str) -> str:
     """Say in one line where, in the plugin's own file if it was there, and what an error is."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == str(path)]
-    where = f"{own[-1].filename}:{own[-1].lineno}" if own else str(path)
-    return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
+    theirs = [frame for frame in frames if frame.filename not in _OURS]
+    own = [frame for frame in theirs if frame.filename == path] or theirs
+    where = f"{own[-1].filename}:{own[-1].lineno}: " if own else path and f"{path}: "
+    return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"
