@@ -1,0 +1,113 @@
+"""The documentation names everything there is, and its examples are files that run."""
+
+import re
+import sys
+from dataclasses import fields
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from unittest import TestResult, defaultTestLoader
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from qpsmtpd.config import Config
+from qpsmtpd.corefiles import CORE_FILES
+from qpsmtpd.hooks import HOOKS
+from qpsmtpd.limits import Limits
+from qpsmtpd.loader import Loader
+from qpsmtpd.plugin import Plugin
+from qpsmtpd.setting import settings_of
+from qpsmtpd.testing import load, play
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def plugins() -> dict[str, type[Plugin]]:
+    """Give every shipped plugin's class by its configured name."""
+    loader = Loader(Config(()))
+    return {name: loader.plugin_class(name) for name in loader.available()}
+
+
+def named(page: str) -> set[str]:
+    """Give the words in code quotes of a page."""
+    return set(re.findall(r"`([^`\n]+)`", (DOCS / page).read_text()))
+
+
+class NamesTests(SynchronousTestCase):
+    """Every hook, plugin, setting and configuration file is documented."""
+
+    def test_hooks(self) -> None:
+        self.assertEqual(HOOKS.keys() - named("hooks.md"), set())
+
+    def test_arguments_of_hooks(self) -> None:
+        arguments = {name for hook in HOOKS.values() for name in hook.arguments}
+        self.assertEqual(arguments - named("hooks.md"), set())
+
+    def test_settings_of_every_plugin(self) -> None:
+        self.assertEqual(settings_of(Plugin).keys() - named("plugins.md"), set())
+
+    def test_plugins(self) -> None:
+        self.assertEqual(plugins().keys() - {name.replace("-", "_") for name in named("config.md")}, set())
+
+    def test_plugin_settings_are_in_their_manuals(self) -> None:
+        for name, owner in plugins().items():
+            manual = sys.modules[owner.__module__].__doc__ or ""
+            own = {s.keyword for key, s in settings_of(owner).items() if key not in settings_of(Plugin)}
+            missing = {word for word in own if word.lower() not in manual.lower()}
+            self.assertEqual(missing, set(), name)
+
+    def test_core_files(self) -> None:
+        self.assertEqual(CORE_FILES.keys() - named("config.md"), set())
+
+    def test_limits_have_units_and_meanings(self) -> None:
+        for limit in fields(Limits):
+            self.assertTrue(limit.metadata["unit"] and limit.metadata["help"], limit.name)
+
+    def test_files_of_plugins(self) -> None:
+        files = {file for owner in plugins().values() for file in owner.files}
+        self.assertEqual(files - named("config.md"), set())
+
+    def test_every_file_is_shipped_with_a_comment(self) -> None:
+        files = set(CORE_FILES) | {file for owner in plugins().values() for file in owner.files}
+        for name in sorted(files):
+            path = ROOT / "config" / name
+            self.assertTrue(path.exists() or name.endswith((".cdb", "*", "/")), f"config/{name} is missing")
+            if path.is_file():
+                self.assertTrue(path.read_text().startswith("#"), f"config/{name} begins with no comment")
+
+    def test_nothing_is_shipped_that_nobody_reads(self) -> None:
+        read = set(CORE_FILES) | {file for owner in plugins().values() for file in owner.files}
+        shipped = {path.name for path in (ROOT / "config").iterdir() if path.is_file()}
+        self.assertEqual(shipped - read, set())
+
+
+class ExampleTests(SynchronousTestCase):
+    """What the pages show is what runs."""
+
+    def test_pages_show_the_files(self) -> None:
+        for page in sorted(DOCS.glob("*.md")):
+            blocks = re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", page.read_text(), re.DOTALL)
+            for name, shown in blocks:
+                self.assertEqual(shown, (DOCS / name).read_text(), f"{page.name} shows another {name}")
+
+    def test_the_example_passes_its_test(self) -> None:
+        spec = spec_from_file_location("test_subject_filter", DOCS / "examples" / "test_subject_filter.py")
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        result = TestResult()
+        defaultTestLoader.loadTestsFromTestCase(module.SubjectFilterTests).run(result)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (4, [], []))
+
+    def test_the_example_as_a_dialogue(self) -> None:
+        dialogue = load(DOCS / "examples" / "subject_filter.smtp")
+        headings = [(k, str(DOCS / "examples") if "plugin_dirs" in v else v) for k, v in dialogue.headings]
+        dialogue.headings[:] = [
+            (kind, f"plugin_dirs: {text}" if text == str(DOCS / "examples") else text) for kind, text in headings
+        ]
+        play(dialogue)
+
+    def test_links_lead_somewhere(self) -> None:
+        for page in [ROOT / "README.md", *DOCS.glob("*.md")]:
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
