@@ -198,7 +198,7 @@ class Resolver(Lookup):
         return None
 
     def _keep(self, key: tuple[str, str], answer: Answer, ttl: int) -> None:
-        if answer.failed or ttl <= 0 or sum(len(str(value)) for value in answer) > MAX_CACHED_TEXT:
+        if ttl <= 0 or sum(len(str(value)) for value in answer) > MAX_CACHED_TEXT:
             return
         self._cache[key] = (self._reactor.seconds() + min(ttl, MAX_TTL), answer)
         while len(self._cache) > self._max_entries:
