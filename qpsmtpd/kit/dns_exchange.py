@@ -174,7 +174,7 @@ class _Peer(DatagramProtocol):
 
     def connected(self, stream: Int16StringReceiver) -> None:
         """Ask again over TCP."""
-        stream.sendString(self._question.toStr())  # type: ignore[no-untyped-call]
+        stream.sendString(self._question.toStr())
 
     def stream_received(self, octets: bytes) -> None:
         """Take the one message that a stream may bring."""
