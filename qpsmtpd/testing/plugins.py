@@ -28,7 +28,8 @@ class Tried:
     """A plugin under test with a connection and a transaction to ask it about.
 
     ``line`` is the plugin's line of config/plugins. Change ``connection`` and ``transaction`` as the case
-    wants; ``log`` holds what was logged, as texts.
+    wants; ``log`` holds what was logged, as texts. ``reactor`` is a Clock that can do more, as spawn or
+    connect.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Tried:
         *,
         config: Values | None = None,
         dns: MemoryResolver | None = None,
+        reactor: Clock | None = None,
         ip: str = "192.0.2.1",
     ) -> None:
-        self.services = make_services(config, dns)
+        self.services = make_services(config, dns, reactor)
         self.clock: Clock = self.services.reactor
         self.events: list[Event] = []
         self.services.log.observe(Level.DEBUG, self.events.append)

@@ -38,18 +38,22 @@ START = 1_800_000_000.0
 Values = Mapping[str, str | Sequence[str]]
 
 
-def make_services(config: Values | None = None, dns: MemoryResolver | None = None) -> Services:
+def make_services(
+    config: Values | None = None, dns: MemoryResolver | None = None, reactor: Clock | None = None
+) -> Services:
     """Make the services that a plugin is given: values for configuration, fake DNS, a Clock, no threads."""
     values = {"me": [ME]}
     for name, value in (config or {}).items():
         values[name] = [value] if isinstance(value, str) else list(value)
-    return Services(Config((), values), Log(Level.DEBUG), dns or MemoryResolver(), Clock(), maybeDeferred)
+    reactor = reactor or Clock()
+    return Services(Config((), values), Log(Level.DEBUG), dns or MemoryResolver(), reactor, maybeDeferred)
 
 
 class Server:
     """A server made of plugin lines, functions and values; ``log`` collects its lines as events.
 
-    ``plugins`` are lines of config/plugins, or plugin objects.
+    ``plugins`` are lines of config/plugins, or plugin objects; ``reactor`` is a Clock that can do more, as
+    spawn or connect.
     """
 
     def __init__(
@@ -59,12 +63,13 @@ class Server:
         hooks: Mapping[str, Callable[..., Any]] | None = None,
         config: Values | None = None,
         dns: MemoryResolver | None = None,
+        reactor: Clock | None = None,
         spool: Path | None = None,
         tls_context: Any = None,
         max_connections: int = 0,
         max_from_ip: int = 0,
     ) -> None:
-        self.services = make_services(config, dns)
+        self.services = make_services(config, dns, reactor)
         self.clock: Clock = self.services.reactor
         self.services.spool = spool or self.services.spool
         self.log: list[Event] = []
