@@ -5,6 +5,7 @@ Collects every error and warning instead of stopping at the first, for `qpsmtpd 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_address
@@ -26,6 +27,7 @@ from .waiting import threads_of
 T = TypeVar("T")
 
 DEFAULT_DNS_PORT = 53
+SERVER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 class BuildError(Exception):
@@ -126,19 +128,15 @@ class Built:
 
 def read_server(line: Line) -> tuple[str, int]:
     """Read a name server, an address and maybe a port; ConfigError says what is wrong with it."""
-    text, host, port = line.text, line.text, ""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+    match = SERVER.fullmatch(line.text)
+    host = match["v6"] or match["v4"] if match else line.text
+    port = int(match["port"] or DEFAULT_DNS_PORT) if match else DEFAULT_DNS_PORT
     try:
-        number = int(port or DEFAULT_DNS_PORT)
-        if not 0 < number < 65536:
+        if not 0 < port < 65536:
             raise ValueError
-        return str(ip_address(host)), number
+        return str(ip_address(host)), port
     except ValueError:
-        what = f"{text!r} is no name server; allowed is an address, then maybe :PORT"
+        what = f"{line.text!r} is no name server; allowed is an address, then maybe :PORT"
         raise ConfigError(what, line.file, line.number) from None
 
 

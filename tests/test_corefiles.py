@@ -1,0 +1,105 @@
+"""The table of the engine's files: complete, and right about defaults."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import qpsmtpd
+from qpsmtpd import registry, service
+from qpsmtpd.config import Config, ConfigError
+from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel
+from qpsmtpd.limits import Limits, read_limits
+from qpsmtpd.log import DEFAULT_LEVEL, Level
+
+READS = {"value", "number", "seconds", "flag", "lines", "numbered", "map", "table"}
+
+
+def names_read(path):
+    """Give the names of files that a module reads from the configuration, as far as they are literals."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr=method, value=owner), args=[ast.Constant(value=str() as name), *_]
+            ):
+                if method in READS and "config" in ast.unparse(owner):
+                    yield name
+
+
+class CoreFileTests(SynchronousTestCase):
+    def test_complete(self):
+        """Every file that the engine's source reads by name, and every limit, is in the table."""
+        package = Path(qpsmtpd.__file__).parent
+        found = {name for path in package.glob("*.py") for name in names_read(path)}
+        self.assertIn("spool_dir", found)
+        self.assertEqual(set(), found - set(CORE_FILES))
+        self.assertLessEqual({limit.name for limit in fields(Limits)}, set(CORE_FILES))
+
+    def test_nothing_else(self):
+        """Every file in the table is read somewhere in the package."""
+        package = Path(qpsmtpd.__file__).parent
+        source = "".join(path.read_text() for path in package.glob("*.py") if path.name != "corefiles.py")
+        limits = {limit.name for limit in fields(Limits)}
+        quoted = set(re.findall(r'"([\w-]+)"', source))
+        options = {name.replace("-", "_") for name in quoted}
+        self.assertEqual(set(), set(CORE_FILES) - limits - quoted - options)
+
+    def test_defaults(self):
+        """The defaults are those of the code that reads the files."""
+        for name, default in [
+            ("listen", service.DEFAULT_LISTEN),
+            ("shutdown_grace", service.SHUTDOWN_GRACE),
+            ("plugin_timeout", registry.DEFAULT_HOOK_TIMEOUT),
+            ("loglevel", DEFAULT_LEVEL.name),
+            ("max_recipients", Limits().max_recipients),
+        ]:
+            self.assertEqual(default, CORE_FILES[name].default, name)
+
+    def test_described(self):
+        """Each file has a form and a meaning, in one line."""
+        for name, file in CORE_FILES.items():
+            self.assertTrue(file.unit and file.help, name)
+            self.assertNotIn("\n", file.unit + file.help)
+
+    def test_absent(self):
+        """Without any file all is well, and the limits are the defaults."""
+        config = Config(())
+        for name in CORE_FILES:
+            check_core_file(config, name)
+        self.assertEqual(Limits(), read_limits(config))
+        self.assertEqual(Level.WARN, read_loglevel(config))
+
+    def test_values(self):
+        """Each kind of value is read as what its default is."""
+        given = {
+            "databytes": "5",
+            "timeout": "1.5",
+            "tls_before_auth": "yes",
+            "auth_mechanisms": ["plain", "x y"],
+        }
+        limits = read_limits(Config((), {**given, "bare_newline": "normalize"}))
+        self.assertEqual((5, 1.5, True), (limits.databytes, limits.timeout, limits.tls_before_auth))
+        self.assertEqual((("PLAIN", "X", "Y"), "normalize"), (limits.auth_mechanisms, limits.bare_newline))
+
+    def test_malformed(self):
+        """A value that is none is refused with its file and line; free text is not looked at."""
+        for name, text in [
+            ("databytes", "x"),
+            ("bare_newline", "x"),
+            ("loglevel", "9"),
+            ("max_from_ip", "x"),
+        ]:
+            error = self.assertRaises(ConfigError, check_core_file, Config((), {name: [text]}), name)
+            self.assertEqual((f"<given {name}>", 1), (str(error.file), error.line))
+        check_core_file(Config((), {"smtpgreeting": ["any thing"]}), "smtpgreeting")
+
+    def test_command_timeout(self):
+        """timeoutsmtpd wins over timeout, unless it is 0."""
+        for given, expected in [
+            ({}, 1200),
+            ({"timeout": "9"}, 9),
+            ({"timeout": "9", "timeoutsmtpd": "5"}, 5),
+        ]:
+            self.assertEqual(expected, read_limits(Config((), given)).command_timeout)
