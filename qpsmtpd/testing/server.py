@@ -102,15 +102,20 @@ class Server:
 
 
 class MemoryTransport(StringTransport):
-    """A transport whose other end is the test; closing it tells the protocol at once."""
+    """A transport whose other end is the test.
+
+    As with a real one, the protocol learns of the end in a later turn of the reactor: the clock's.
+    """
 
     def loseConnection(self) -> None:
         """Close: the protocol has nothing more to say."""
-        self.end()
+        if not self.disconnecting:
+            self.disconnecting = True
+            self.clock.callLater(0, self.end)
 
     def abortConnection(self) -> None:
         """Cut."""
-        self.end()
+        self.loseConnection()
 
     def end(self) -> None:
         """Tell the protocol once that the connection is over."""
@@ -121,6 +126,7 @@ class MemoryTransport(StringTransport):
 
     disconnected = False
     protocol: Any = None
+    clock: Clock
 
 
 class Client:
@@ -133,6 +139,7 @@ class Client:
         self.transport = MemoryTransport(kind("TCP", local, 25), peer)
         protocol = server.factory.buildProtocol(peer)
         self.transport.protocol = protocol
+        self.transport.clock = server.clock
         protocol.makeConnection(self.transport)
         self.protocol = protocol
 
@@ -144,10 +151,11 @@ class Client:
     @property
     def closed(self) -> bool:
         """Tell whether the server, or the test, has closed the connection."""
-        return self.transport.disconnected
+        return self.transport.disconnecting or self.transport.disconnected
 
     def read(self) -> str:
         """Give what the server has said since the last time."""
+        self.transport.clock.advance(0)
         octets: bytes = self.transport.value()
         self.transport.clear()
         return octets.decode("ascii")
@@ -156,6 +164,7 @@ class Client:
         """Send octets as they are, in one segment."""
         if not self.closed:
             self.protocol.dataReceived(octets)
+        self.transport.clock.advance(0)
 
     def say(self, *lines: str) -> str:
         """Send lines in one segment and give what the server says at once, without the last line end."""
