@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
+from .answers import denial
 from .config import Config
 from .connection import Connection
 from .engine import Engine
@@ -20,6 +21,7 @@ from .log import Level, Log
 from .plugin import Plugin, Services
 from .protocol import SHUTTING_DOWN, SMTPProtocol
 from .registry import Registry
+from .session import Session
 from .smtp.reply import Next, Reply
 from .waiting import threads_of, wait
 
@@ -90,33 +92,50 @@ class SMTPFactory(Factory):
         self.engine.refresh_if_due()
         return SMTPProtocol(self, implicit_tls=self._implicit_tls)
 
+    def make_connection(self, transport: Any) -> Connection:
+        """Make the facts of a new connection."""
+        peer, host = transport.getPeer(), transport.getHost()
+        return Connection(
+            _address(getattr(peer, "host", "")),
+            getattr(peer, "port", 0),
+            _address(getattr(host, "host", "")),
+            getattr(host, "port", 0),
+            number=self.engine.next_number(),
+        )
+
     def admit(self, protocol: SMTPProtocol) -> Reply | None:
         """Count a connection in, or refuse it and say which limit it would exceed."""
         connections, address = self.connections, protocol.session.connection.remote_ip
-        full = self.max_connections and len(connections) >= self.max_connections
-        connections.add(protocol)
         if connections.draining:
             return SHUTTING_DOWN
-        if full:
-            return Reply(
-                421, f"too many connections ({self.max_connections}), try again later", "4.3.2", Next.CLOSE
-            )
+        if self.max_connections and len(connections) >= self.max_connections:
+            text = f"too many connections ({self.max_connections}), try again later"
+            return Reply(421, text, "4.3.2", Next.CLOSE)
         # A plugin that counts, as hosts_allow does, may have its own idea of the limit.
         counted = self.max_from_ip and not self.engine.registry.has("pre-connection")
-        if counted and connections.from_ip[address] > self.max_from_ip:
+        if counted and connections.from_ip[address] >= self.max_from_ip:
             text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
             return Reply(421, text, "4.7.0", Next.CLOSE)
+        connections.add(protocol)
         return None
 
     def gone(self, protocol: SMTPProtocol) -> None:
         """Count a connection out."""
         self.connections.remove(protocol)
 
-    def connections_from(self, address: str) -> int:
-        """Count the open connections from an address."""
-        return self.connections.from_ip[address]
+    async def greet(self, session: Session) -> Reply:
+        """Find out who the client is, and whether the plugins let it in."""
+        connection = session.connection
+        if self.engine.registry.has("pre-connection"):
+            facts = (self.connections.from_ip[connection.remote_ip], self.max_from_ip)
+            if answered := denial("pre-connection", await session.ask("pre-connection", *facts)):
+                return answered
+        if session.limits.reverse_dns:
+            await self._look_up_host(connection)
+        self._log_accepted(connection)
+        return await session.greet()
 
-    def log_accepted(self, connection: Connection) -> None:
+    def _log_accepted(self, connection: Connection) -> None:
         """Log in the words that log tools know."""
         self.engine.log.emit(
             Level.INFO,
@@ -128,7 +147,7 @@ class SMTPFactory(Factory):
             connection=connection,
         )
 
-    async def look_up_host(self, connection: Connection) -> None:
+    async def _look_up_host(self, connection: Connection) -> None:
         """Find the client's name, for the log and the Received field; no name is no fault."""
         if ip_address(connection.remote_ip).is_loopback:
             connection.remote_host = "localhost"
@@ -200,3 +219,8 @@ class Connections:
     def _cut(self) -> None:
         for protocol in list(self._protocols):
             protocol.transport.abortConnection()
+
+
+def _address(text: str) -> str:
+    """Give an address without scope and as IPv4 where it is that; a UNIX socket's client is local."""
+    return text.partition("%")[0].removeprefix("::ffff:") or "127.0.0.1"

@@ -18,6 +18,7 @@ from twisted.logger import LogLevel
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .smtp.reply import Reply
 
 
 class Level(IntEnum):
@@ -134,6 +135,14 @@ class Log:
                 self._show(observer, event)
         finally:
             self._emitting = False
+
+    def show_reply(self, reply: Reply, connection: Connection) -> None:
+        """Log a reply's lines as upstream's log tools know them: the enhanced status behind the text."""
+        status = f" (#{reply.status})" if reply.status and reply.code >= 400 else ""
+        last = len(reply.lines) - 1
+        for index, line in enumerate(reply.lines):
+            mark = "-" if index < last else " "
+            self.emit(Level.INFO, "%d%s%s%s", reply.code, mark, line, status, connection=connection)
 
     def _show(self, observer: Observer, event: Event) -> None:
         try:

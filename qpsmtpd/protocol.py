@@ -6,24 +6,19 @@ connection holds no coroutine and no Deferred, only its timer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHandshakeListener,
-    IPushProducer,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .answers import denial
-from .connection import Connection
+from .alarm import Alarm
+from .early import EarlyInput
 from .log import Level
 from .session import Session
 from .smtp.receiver import Receiver
@@ -49,6 +44,11 @@ BROKEN = Reply(421, "internal error, please try again later", "4.3.0", Next.CLOS
 
 _log = Logger(namespace="qpsmtpd")
 
+# Looking up a member of an Enum costs as much as a hook.
+_INFO = Level.INFO
+_CLOSE = Next.CLOSE
+_TLS = Next.TLS
+
 
 @implementer(IHandshakeListener, IPushProducer)
 class SMTPProtocol(Protocol):
@@ -65,19 +65,19 @@ class SMTPProtocol(Protocol):
         self._closing = False
         self._lost = False
         self._handshaking = False
+        self._began = False
         self._greeted = False
         self._blocked = False
         self._paused = False
         self._waiting: Deferred[None] | None = None
-        self._early: Deferred[bool] | None = None
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(factory.reactor)
         self._active = 0.0
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
-        connection = self._make_connection()
+        connection = self.factory.make_connection(self.transport)
         self.session = Session(self.factory.engine, connection)
         limits = self.session.limits
         self._receiver = Receiver(
@@ -85,6 +85,8 @@ class SMTPProtocol(Protocol):
             line_limit=limits.max_auth_line,
             normalize=limits.bare_newline == "normalize",
         )
+        self._early = EarlyInput(self._clock, lambda: self._receiver.unread)
+        connection.wait_for_input = self._early.wait
         self._active = self._clock.seconds()
         self.transport.registerProducer(self, True)
         if refused := self.factory.admit(self):
@@ -95,17 +97,19 @@ class SMTPProtocol(Protocol):
         elif ISSLTransport.providedBy(self.transport):
             self._await_handshake()
         else:
-            self._rearm(limits.command_timeout, self._check_idle)
+            self._alarm.watch(self._time_left, self._time_out)
             self._run(self._greet())
 
     def handshakeCompleted(self) -> None:
         """Note what the handshake agreed upon; greet if this is how the connection began."""
+        if self._closing:
+            return
         self._handshaking = False
         self._active = self._clock.seconds()
         self.session.connection.tls = info_of(self.transport)
-        self._rearm(self.session.limits.command_timeout, self._check_idle)
+        self._alarm.watch(self._time_left, self._time_out)
         if self._greeted:
-            self.session.log(Level.INFO, "TLS setup returning")
+            self.session.log(_INFO, "TLS setup returning")
         else:
             self._run(self._greet())
 
@@ -117,8 +121,8 @@ class SMTPProtocol(Protocol):
         self._receiver.feed(octets)
         if not self._busy:
             self._run(self._pump())
-        elif self._early is not None:
-            self._early.callback(True)
+        else:
+            self._early.arrived()
         if self._busy and self._receiver.unread > HIGH_WATER and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
@@ -126,15 +130,16 @@ class SMTPProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what waits, tell the plugins, leave nothing behind."""
         self._lost = self._closing = True
-        self._rearm(None)
+        self._alarm.stop()
         if not reason.check(ConnectionDone):
-            self.session.log(Level.INFO, "Lost connection: %s", reason.getErrorMessage())
+            self.session.log(_INFO, "Lost connection: %s", reason.getErrorMessage())
         if self._waiting is not None:
             self._waiting.cancel()
         self._busy = True
         self._waiting = None
         self._receiver.clear()
         self._out.clear()
+        self.session.connection.wait_for_input = None
         finished = start(self._finish())
         if isinstance(finished, Deferred):
             self._waiting = finished
@@ -195,37 +200,28 @@ class SMTPProtocol(Protocol):
         self._flush()
 
     async def _greet(self) -> None:
-        session = self.session
-        if session.engine.registry.has("pre-connection"):
-            facts = (self.factory.connections_from(session.connection.remote_ip), self.factory.max_from_ip)
-            refused = denial("pre-connection", await session.ask("pre-connection", *facts))
-            if refused:
-                return self._say(refused)
-        if session.limits.reverse_dns:
-            await self.factory.look_up_host(session.connection)
-        self.factory.log_accepted(session.connection)
-        self._say(await session.greet())
+        self._began = True
+        self._say(await self.factory.greet(self.session))
         self._greeted = True
         # What came early is answered now.
-        return await self._pump()
+        await self._pump()
 
     async def _pump(self) -> None:
         """Handle event after event until the receiver wants more octets."""
         receiver, session = self._receiver, self.session
-        while not self._blocked and not self._closing:
+        while not (self._blocked or self._closing or self._handshaking):
             event = receiver.next_event()
             if event is None:
                 return
             reply = await session.handle(event)
             if reply is not None:
                 self._say(reply)
-                if reply.next is Next.TLS:
-                    self._start_tls()
-                    return
 
     async def _finish(self) -> None:
         try:
-            await self.session.finish()
+            # A client that was refused before any plugin heard of it leaves without their notice, too.
+            if self._began:
+                await self.session.finish()
         finally:
             self.factory.gone(self)
 
@@ -233,20 +229,18 @@ class SMTPProtocol(Protocol):
 
     def _say(self, reply: Reply) -> None:
         """Take a reply for the next write, log it, and do what it says comes next."""
+        if self._closing:
+            return  # a plugin took so long that its client was told to go meanwhile
         self._out.append(reply.octets)
-        if self.session.engine.log.threshold >= Level.INFO:
-            self._log_reply(reply)
-        if reply.next is Next.CLOSE:
+        log = self.session.engine.log
+        if log.threshold >= _INFO:
+            log.show_reply(reply, self.session.connection)
+        if reply.next is _CLOSE:
             self._close()
-        elif reply.next is not Next.TLS:
+        elif reply.next is _TLS:
+            self._start_tls()
+        else:
             self._receiver.expect(reply.next)
-
-    def _log_reply(self, reply: Reply) -> None:
-        """Log the lines as upstream's log tools know them: the enhanced status behind the text."""
-        status = f" (#{reply.status})" if reply.status and reply.code >= 400 else ""
-        last = len(reply.lines) - 1
-        for index, line in enumerate(reply.lines):
-            self.session.log(Level.INFO, "%d%s%s%s", reply.code, " -"[index < last], line, status)
 
     def _flush(self) -> None:
         if self._out and not self._lost:
@@ -256,14 +250,12 @@ class SMTPProtocol(Protocol):
 
     def _close(self) -> None:
         """Say no more; cut a client that does not take the last reply."""
-        if self._closing:
-            return
         self._closing = True
-        self.session.log(Level.INFO, "click, disconnecting")
+        self.session.log(_INFO, "click, disconnecting")
         self._flush()
+        self._alarm.set(CLOSE_GRACE, self.transport.abortConnection)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        self._rearm(CLOSE_GRACE, self.transport.abortConnection)
 
     def _start_tls(self) -> None:
         """Switch to TLS; what came in clear behind STARTTLS is thrown away (RFC 3207 section 4.2)."""
@@ -274,13 +266,7 @@ class SMTPProtocol(Protocol):
 
     def _await_handshake(self) -> None:
         self._handshaking = True
-        self._rearm(HANDSHAKE_TIMEOUT, self.transport.abortConnection)
-
-    def _rearm(self, seconds: float | None, then: Callable[[], Any] | None = None) -> None:
-        """Replace the connection's one timer; None leaves none."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None if seconds is None or then is None else self._clock.callLater(seconds, then)
+        self._alarm.set(HANDSHAKE_TIMEOUT, self.transport.abortConnection)
 
     def shut_down(self) -> None:
         """End the session, unless it holds a message: then after that."""
@@ -294,57 +280,18 @@ class SMTPProtocol(Protocol):
         """Tell whether the client has been told to send a message that is not answered yet."""
         return self.session.message is not None or (self._busy and bool(self.session.transaction.recipients))
 
-    def _check_idle(self) -> None:
-        """Look at the last activity, again when the rest of the limit is over."""
+    def _time_left(self) -> float:
+        """Give the seconds that the client still has to say something."""
         limits = self.session.limits
         limit = limits.timeout if self.session.message is not None else limits.command_timeout
-        idle = self._clock.seconds() - self._active
         if self._busy and not self._blocked:
-            idle = 0.0
-        if idle < limit:
-            self._timer = self._clock.callLater(limit - idle, self._check_idle)
-            return
-        self._timer = None
-        self.session.log(Level.INFO, "Connection Timed Out")
+            return limit
+        return self._active + limit - self._clock.seconds()
+
+    def _time_out(self) -> None:
+        self.session.log(_INFO, "Connection Timed Out")
         if self._blocked:
             self.transport.abortConnection()
             return
         self._say(TIMED_OUT)
         self._flush()
-
-    # Input before its time.
-
-    def _wait_for_input(self, seconds: float) -> Deferred[bool]:
-        """Fire with True as soon as the client has sent something unread, else with False after a time."""
-
-        def over(result: Any) -> Any:
-            self._early = None
-            if timer.active():
-                timer.cancel()
-            return result
-
-        early: Deferred[bool] = Deferred()
-        timer = self._clock.callLater(seconds, lambda: early.callback(False))
-        early.addBoth(over)
-        if self._receiver.unread:
-            early.callback(True)
-        else:
-            self._early = early
-        return early
-
-    def _make_connection(self) -> Connection:
-        peer, host = self.transport.getPeer(), self.transport.getHost()
-        connection = Connection(
-            _address(getattr(peer, "host", "")),
-            getattr(peer, "port", 0),
-            _address(getattr(host, "host", "")),
-            getattr(host, "port", 0),
-            number=self.factory.engine.next_number(),
-        )
-        connection.wait_for_input = self._wait_for_input
-        return connection
-
-
-def _address(text: str) -> str:
-    """Give an address without scope and as IPv4 where it is that; a UNIX socket's client is local."""
-    return text.partition("%")[0].removeprefix("::ffff:") or "127.0.0.1"

@@ -1,0 +1,42 @@
+"""The one timer of a connection: what shall happen when the client does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Alarm:
+    """Calls one thing at one time; a new one replaces the old one."""
+
+    __slots__ = ("_clock", "_timer")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._timer: IDelayedCall | None = None
+
+    def set(self, seconds: float, then: Callable[[], Any]) -> None:
+        """Call something after a time in seconds."""
+        self.stop()
+        self._timer = self._clock.callLater(seconds, then)
+
+    def stop(self) -> None:
+        """Call nothing."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def watch(self, left: Callable[[], float], over: Callable[[], Any]) -> None:
+        """Call ``over`` as soon as ``left`` says that no time is left; it is asked again when that is over.
+
+        So nothing has to be done for each sign of life of the client.
+        """
+        seconds = left()
+        if seconds > 0:
+            self.set(seconds, lambda: self.watch(left, over))
+        else:
+            self.stop()
+            over()
