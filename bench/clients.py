@@ -1,0 +1,70 @@
+"""Clients for what smtp-source cannot do: ``clients.py idle|handshakes PORT COUNT [PARALLEL]``.
+
+``idle`` opens COUNT sessions one after another, says EHLO in each, prints a line and keeps them open until
+its input ends. ``handshakes`` makes COUNT connections, PARALLEL at once: connect, EHLO, STARTTLS, handshake,
+EHLO, close; nothing is resumed.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+TIMEOUT = 60.0
+_EHLO = b"EHLO client.example.com\r\n"
+
+
+def command(connection: socket.socket, line: bytes, code: bytes) -> None:
+    """Send a line (none, for the greeting) and read its reply to the end."""
+    connection.sendall(line)
+    reply = b""
+    while not reply.endswith(b"\r\n") or reply.rstrip().rpartition(b"\n")[2][3:4] == b"-":
+        octets = connection.recv(4096)
+        if not octets:
+            raise ConnectionError(f"closed after {line!r}")
+        reply += octets
+    if not reply.startswith(code):
+        raise ConnectionError(f"{reply!r} after {line!r}")
+
+
+def connect(port: int) -> socket.socket:
+    """Connect, and come as far as EHLO."""
+    connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    command(connection, b"", b"220")
+    command(connection, _EHLO, b"250")
+    return connection
+
+
+def idle(port: int, count: int) -> None:
+    """Hold sessions open."""
+    sessions = [connect(port) for _ in range(count)]
+    print("ready", flush=True)
+    sys.stdin.read()
+    for session in sessions:
+        session.close()
+
+
+def handshakes(port: int, count: int, parallel: int) -> None:
+    """Make handshakes; each client has its own context, as hosts have."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
+    def one(_: int) -> None:
+        connection = connect(port)
+        command(connection, b"STARTTLS\r\n", b"220")
+        with context.wrap_socket(connection) as secure:
+            command(secure, _EHLO, b"250")
+
+    with ThreadPoolExecutor(parallel) as pool:
+        list(pool.map(one, range(count)))
+
+
+if __name__ == "__main__":
+    port, count, *rest = map(int, sys.argv[2:])
+    if sys.argv[1] == "idle":
+        idle(port, count)
+    else:
+        handshakes(port, count, *rest)
