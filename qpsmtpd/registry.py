@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from operator import itemgetter
 from time import perf_counter
-from traceback import format_exception
+from traceback import format_exception, format_exception_only
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +28,14 @@ Answer = Outcome | Reply
 
 DEFAULT_HOOK_TIMEOUT = 30.0
 """Seconds that a hook may take, unless config/plugin_timeout or the plugin's line says otherwise."""
+
+MAX_REASONS = 10
+"""Reasons that are kept of what makes a client naughty."""
+
+_DECLINED = Code.DECLINED  # looking up a member of an Enum costs as much as calling a plugin
+_WAITS = (Deferred, Coroutine)
+_ALLOWED = (Next.COMMAND, Next.CLOSE)
+"""What a plugin's own reply may let the client do next."""
 
 ON_ERROR: dict[str, Answer] = {
     "continue": DECLINED,
@@ -56,7 +64,8 @@ def adapt(hook: Hook, method: Callable[..., Any]) -> Callable[[tuple[Any, ...]],
     Raises SettingError, with the arguments on offer, when the method wants another one.
     """
     wanted = []
-    for parameter in inspect.signature(method).parameters.values():
+    parameters = inspect.signature(method).parameters
+    for parameter in parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             return lambda arguments: method(**dict(zip(hook.arguments, arguments, strict=True)))
         if parameter.name in hook.arguments:
@@ -66,7 +75,8 @@ def adapt(hook: Hook, method: Callable[..., Any]) -> Callable[[tuple[Any, ...]],
                 f"{hook.method} asks for {parameter.name!r}; the hook offers {', '.join(hook.arguments)}"
             )
     names = [hook.arguments[index] for index in wanted]
-    if list(inspect.signature(method).parameters)[: len(names)] != names:
+    by_keyword = any(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in names)
+    if by_keyword or list(parameters)[: len(names)] != names:
         return lambda arguments: method(**{hook.arguments[i]: arguments[i] for i in wanted})
     match wanted:
         case []:
@@ -119,7 +129,7 @@ class Registry:
                 await self._tell_meta(implementation, connection, arguments, answer)
             if answer is DECLINED:
                 continue
-            if isinstance(answer, Outcome) and answer.code is Code.DECLINED:
+            if isinstance(answer, Outcome) and answer.code is _DECLINED:
                 last = answer
                 continue
             return answer
@@ -148,6 +158,10 @@ class Registry:
         for implementation in self._chains.get(hook, ()):
             try:
                 result = implementation.call(arguments)
+                if isinstance(result, Coroutine):
+                    result.close()
+                if isinstance(result, _WAITS):
+                    raise TypeError(f"hook {hook} must answer at once, not with {type(result).__name__}")
             except Exception as error:
                 self._failed(implementation, None, error)
                 continue
@@ -163,18 +177,32 @@ class Registry:
         CALL.set((connection, implementation.hook))
         try:
             result = implementation.call(arguments)
-            while isinstance(result, Deferred | Coroutine):
-                result = start(result) if isinstance(result, Coroutine) else result
-                if isinstance(result, Deferred):
-                    result = await wait(result, self._limit(implementation), self._clock)
             if result is None or result is DECLINED:
                 return DECLINED
+            if type(result) is not Outcome and isinstance(result, _WAITS):
+                result = await self._settled(implementation, connection, result)
+                if result is None or result is DECLINED:
+                    return DECLINED
             answer = self._judge(implementation, connection, result)
         except Exception as error:
             answer = self._failed(implementation, connection, error)
         finally:
             CALL.set(None)
         return self._journal(implementation, connection, answer, began)
+
+    async def _settled(
+        self, implementation: Implementation, connection: Connection, result: object
+    ) -> object:
+        """Wait for what a plugin will say, and if that is a promise again, for what comes of it."""
+        while isinstance(result, _WAITS):
+            if isinstance(result, Coroutine):
+                result = start(result)
+            if isinstance(result, Deferred):
+                # While this call waits the log's lines belong to others; a coroutine has its own copy.
+                CALL.set(None)
+                result = await wait(result, self._limit(implementation), self._clock)
+                CALL.set((connection, implementation.hook))
+        return result
 
     def _limit(self, implementation: Implementation) -> float:
         return implementation.plugin.hook_timeout or self._services.config.seconds(
@@ -183,10 +211,17 @@ class Registry:
 
     def _judge(self, implementation: Implementation, connection: Connection, result: object) -> Answer:
         """Check what a plugin returned, and turn a rejection into an answer."""
-        if isinstance(result, Outcome | Reply):
-            return result
         if isinstance(result, Rejection):
-            return self._settle_rejection(implementation, connection, result)
+            result = self._settle_rejection(implementation, connection, result)
+        if isinstance(result, Outcome):
+            if result.text or result.status:
+                # What no reply can hold is this plugin's failure; later it would be the session's.
+                Reply(451, result.text, result.status)
+            return result
+        if isinstance(result, Reply):
+            if result.next not in _ALLOWED:
+                raise ValueError(f"hook {implementation.hook} may not ask for {result.next.name} next")
+            return result
         raise TypeError(f"hook {implementation.hook} returned {type(result).__name__}, not an outcome")
 
     def _settle_rejection(
@@ -199,7 +234,9 @@ class Registry:
             return verdict_of(rejection)
         if rejection.policy is Policy.NAUGHTY and not implementation.plugin.shadow:
             reason = f"({implementation.log_name}) {rejection.outcome.text}"
-            connection.naughty = f"{connection.naughty}\n{reason}" if connection.naughty else reason
+            known = connection.naughty
+            if reason not in known and known.count("\n") < MAX_REASONS:
+                connection.naughty = f"{known}\n{reason}" if known else reason
             connection.naughty_reject_type = connection.naughty_reject_type or rejection.reject_type
         return DECLINED
 
@@ -208,8 +245,9 @@ class Registry:
     ) -> Answer:
         """Log a failure with its traceback; the client learns nothing of it."""
         name, hook = implementation.log_name, implementation.hook
+        what = format_exception_only(error)[0].strip().removeprefix(f"{type(error).__module__}.")
         trace = "".join(format_exception(error)).splitlines()
-        for line in (f"FATAL PLUGIN ERROR [{name}]: {type(error).__name__}: {error}", *trace):
+        for line in (f"FATAL PLUGIN ERROR [{name}]: {what}", *trace):
             self._log.emit(Level.CRIT, "%s", line, hook=hook, plugin=name, connection=connection)
         return ON_ERROR[implementation.plugin.on_error]
 
@@ -237,12 +275,19 @@ class Registry:
     ) -> None:
         """Tell the hooks ``deny`` and ``ok`` what a plugin said."""
         if isinstance(answer, Reply):
-            outcome = Outcome(Code.DENYSOFT if answer.code >= 400 else Code.DONE, answer.text, answer.status)
+            outcome = Outcome(_verdict(answer.code), answer.text, answer.status)
         else:
             outcome = answer
         hook = "deny" if outcome.code.denies else "ok"
         transaction = arguments[1] if len(arguments) > 1 else None
         await self.tell(hook, connection, (connection, transaction, implementation.log_name, outcome))
+
+
+def _verdict(code: int) -> Code:
+    """Give the verdict that a plugin's own reply amounts to."""
+    if code >= 500:
+        return Code.DENY
+    return Code.DENYSOFT if code >= 400 else Code.DONE
 
 
 def _describe(answer: Answer) -> tuple[str, str]:

@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
+
+_log = Logger(namespace="qpsmtpd")
 
 
 class ClientGone(BaseException):
@@ -68,7 +71,10 @@ async def wait(inner: Deferred[T], seconds: float, clock: IReactorTime) -> T:
         if timer.active():
             timer.cancel()
         outer.errback(Failure(error))
-        inner.cancel()
+        try:
+            inner.cancel()
+        except Exception:
+            _log.failure("a plugin cannot be cancelled")
 
     def settle(result: T | Failure) -> None:
         if outer.called:
