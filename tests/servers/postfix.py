@@ -121,6 +121,6 @@ def swaks(port: int, text: str, *options: str, recipient: str = "b@example.org",
     """Send a message with swaks."""
     done = run(
         "swaks", "--server", f"127.0.0.1:{port}", "--from", "a@example.com", "--to", recipient,
-        "--data", "-", *options, stdin=text.replace("\n", "\r\n"), check=check,
+        "--data", "-", *options, stdin=text.removesuffix("\n").replace("\n", "\r\n"), check=check,
     )  # fmt: skip
     return done.stdout

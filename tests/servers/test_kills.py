@@ -68,7 +68,7 @@ class KillTests(unittest.TestCase):
         load = Load(server.port)
         try:
             for _ in range(KILLS):
-                time.sleep(dice.uniform(0.0, 0.6))
+                time.sleep(dice.uniform(0.0, 1.0))
                 server.stop(signal.SIGKILL)
                 server.start()
         finally:
