@@ -45,6 +45,8 @@ class Built:
         self.errors: list[Exception] = []
         self.lines: dict[Plugin, Line] = {}
         """The line that loaded each plugin."""
+        self.failed: list[Line] = []
+        """The lines that loaded none."""
         self.loading: Line | None = None
         """The line that is being loaded."""
         self.config = config
@@ -98,10 +100,12 @@ class Built:
         for line in self.collect(lambda: self.config.numbered(name)) or ():
             self.loading = line
             plugin = self.collect(partial(self.loader.load, line, self.services))
-            if plugin is not None:
-                self.lines[plugin] = line
-                self.registry.add(plugin)
-                self.log.emit(Level.INFO, "Loaded %s", line.text)
+            if plugin is None:
+                self.failed.append(line)
+                continue
+            self.lines[plugin] = line
+            self.registry.add(plugin)
+            self.log.emit(Level.INFO, "Loaded %s", line.text)
         self.loading = None
 
     def _load_certificate(self, make: bool) -> None:

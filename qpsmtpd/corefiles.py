@@ -5,6 +5,7 @@ The files that plugins read are declared by the plugins, see `Plugin.files`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -65,8 +66,8 @@ CORE_FILES: Final[Mapping[str, CoreFile]] = _OWN | {
 def check_core_file(config: Config, name: str) -> None:
     """Read one of the files; ConfigError names the file and line of a value that is none."""
     read_value(config, name, CORE_FILES[name].default)
-    if name == "loglevel":
-        read_loglevel(config)
+    if name in _READERS:
+        _READERS[name](config)
 
 
 def read_loglevel(config: Config) -> Level:
@@ -75,3 +76,14 @@ def read_loglevel(config: Config) -> Level:
         return Level.parse(config.value("loglevel", CORE_FILES["loglevel"].default))
     except ValueError as error:
         raise config.error("loglevel", str(error), 0) from None
+
+
+def read_spool_mode(config: Config) -> int:
+    """Read the permissions of the spool directory; the owner, who is the server, has all."""
+    text = config.value("spool_perms", CORE_FILES["spool_perms"].default)
+    if not re.fullmatch("0?7[0-7]{2}", text):
+        raise config.error("spool_perms", f"{text!r} is not an octal mode from 0700 to 0777", 0)
+    return int(text, 8)
+
+
+_READERS: Final = {"loglevel": read_loglevel, "spool_perms": read_spool_mode}

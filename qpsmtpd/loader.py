@@ -41,6 +41,10 @@ _OURS = (
 """Files that stand in the traceback of every plugin's error."""
 
 
+INSTANCE = re.compile(r":[0-9]+$")
+"""What tells a second instance from the first: ``name:1``."""
+
+
 def shipped(directory: str) -> Path:
     """Find a directory that is shipped beside the package: next to a checkout, else where pip put it."""
     beside = Path(__file__).resolve().parent.parent / directory
@@ -74,23 +78,29 @@ class Loader:
                     found.setdefault(str(path.relative_to(directory).with_suffix("")), path)
         return found
 
+    def find(self, name: str) -> Path | None:
+        """Find the file of a plugin by its configured name."""
+        relative = INSTANCE.sub("", name).replace("-", "_") + ".py"
+        for directory in self.directories:
+            if _is_file(directory / relative):
+                return directory / relative
+        return None
+
     def plugin_class(self, name: str) -> type[Plugin]:
         """Give the class of a plugin by its configured name, ``queue/qmail-queue:1`` or ``my.package:Class``.
 
         Raises SettingError when there is none, or none that can be loaded.
         """
-        bare = re.sub(r":[0-9]+$", "", name)
+        bare = INSTANCE.sub("", name)
         if "." in bare and ":" in bare and "/" not in bare:
             return _from_package(bare)
-        directories = self.directories
-        for directory in directories:
-            path = directory / (bare.replace("-", "_") + ".py")
-            if _is_file(path):
-                return self._from_file(path)
+        path = self.find(name)
+        if path is not None:
+            return self._from_file(path)
         known = sorted(self.available())
         close = get_close_matches(bare.replace("-", "_"), known, 1)
         meant = f"did you mean {close[0]}? There" if close else "there"
-        searched = ", ".join(map(str, directories))
+        searched = ", ".join(map(str, self.directories))
         raise SettingError(f"no plugin is called {name!r} in {searched}; {meant} are {', '.join(known)}")
 
     def load(self, line: Line, services: Services, *, register: bool = True) -> Plugin:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import qpsmtpd
 from qpsmtpd import registry, service
 from qpsmtpd.config import Config, ConfigError
-from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel
+from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel, read_spool_mode
 from qpsmtpd.limits import Limits, read_limits
 from qpsmtpd.log import DEFAULT_LEVEL, Level
 
@@ -94,6 +94,16 @@ class CoreFileTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, check_core_file, Config((), {name: [text]}), name)
             self.assertEqual((f"<given {name}>", 1), (str(error.file), error.line))
         check_core_file(Config((), {"smtpgreeting": ["any thing"]}), "smtpgreeting")
+
+    def test_spool_mode(self):
+        """The mode is octal, with or without 0, and the owner has everything."""
+        for text, expected in [("0700", 0o700), ("750", 0o750), ("0777", 0o777)]:
+            self.assertEqual(expected, read_spool_mode(Config((), {"spool_perms": text})))
+        self.assertEqual(0o700, read_spool_mode(Config(())))
+        for text in ("0600", "789", "rwx", "07000", "0o700", "70", "-700"):
+            config = Config((), {"spool_perms": text})
+            error = self.assertRaises(ConfigError, check_core_file, config, "spool_perms")
+            self.assertIn(f"{text!r} is not an octal mode", str(error))
 
     def test_command_timeout(self):
         """timeoutsmtpd wins over timeout, unless it is 0."""

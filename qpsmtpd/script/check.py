@@ -7,11 +7,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_IMODE, S_ISDIR
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
 from ..config import ConfigError, Line
+from ..corefiles import read_spool_mode
+from ..loader import home_path
 from ..service import endpoint_description
 from . import calls, reading
 from .finding import Finding, Findings, shown, summary
@@ -40,6 +43,7 @@ def check(directories: Sequence[Path]) -> list[Finding]:
     _hear(findings, rehearsal)
     _check_plugin_dirs(findings, rehearsal)
     _check_listeners(findings, rehearsal)
+    _check_spool(findings, rehearsal)
     calls.check(findings, built)
     reading.check(findings, built)
     return findings.sorted()
@@ -56,7 +60,11 @@ def _hear(findings: Findings, rehearsal: Rehearsal) -> None:
 
 def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:
     for line in _lines(rehearsal, "plugin_dirs"):
-        if not Path(line.text).expanduser().is_dir():
+        try:
+            found = home_path(line.text, line).is_dir()
+        except ConfigError:  # reported with the plugins, which it keeps from being found
+            continue
+        if not found:
             findings.warn(f"{line.text}: there is no such directory", line)
 
 
@@ -67,6 +75,24 @@ def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
                 findings.add(f"{line.text!r} is no address to listen on: {trouble}", line)
             if name == "smtps" and rehearsal.built.services.tls is None:
                 findings.add("TLS is wanted here, but no plugin has a certificate: load tls", line)
+
+
+def _check_spool(findings: Findings, rehearsal: Rehearsal) -> None:
+    config, spool = rehearsal.built.config, rehearsal.built.services.spool
+    try:
+        wanted = read_spool_mode(config)
+        found = spool.stat()
+    except (ConfigError, FileNotFoundError):  # reported with the files of the engine, or made at the start
+        return
+    except OSError as error:
+        findings.add_exception(error)
+        return
+    if not S_ISDIR(found.st_mode):
+        findings.add(f"{spool} is not a directory", "spool_dir")
+    elif S_IMODE(found.st_mode) != wanted:
+        findings.warn(
+            f"{spool} has the permissions {S_IMODE(found.st_mode):o}, not {wanted:o}", "spool_perms"
+        )
 
 
 def endpoint_trouble(reactor: Any, text: str) -> str:

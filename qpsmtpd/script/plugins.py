@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,10 @@ def show(arguments: Namespace) -> int:
     try:
         print(manual(loader.plugin_class(arguments.name)))
     except SettingError as error:
-        path = loader.available().get(arguments.name.replace("-", "_"))
-        if path is not None:
-            print(docstring(path))
         print(f"qpsmtpd: {error}", file=sys.stderr)
+        with suppress(SettingError):
+            if path := loader.find(arguments.name):
+                print(docstring(path))
         return 1
     return 0
 

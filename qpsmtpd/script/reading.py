@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..building import Built
 from ..config import Config, ConfigError, Line
-from ..configfile import INCLUDE, Reading
+from ..configfile import INCLUDE, Reading, stamp
 from ..corefiles import CORE_FILES
 from ..loader import declared
+from ..setting import SettingError
 from .finding import Findings
 
 IGNORED = re.compile(r"\..*|.*~|README.*")
@@ -21,10 +22,7 @@ IGNORED = re.compile(r"\..*|.*~|README.*")
 
 def check(findings: Findings, built: Built) -> None:
     """Read every file that somebody reads, and name those that nobody does."""
-    names = set(CORE_FILES)
-    for plugin in built.registry.plugins:
-        for base in type(plugin).__mro__:
-            names.update(vars(base).get("files", ()))
+    names = {*CORE_FILES, *_declared(built)}
     read = {path for name in names if _is_plain(name) for path in _read(findings, built.config, name)}
     for path in sorted(read):
         _check_includes(findings, built.config, path)
@@ -33,6 +31,17 @@ def check(findings: Findings, built: Built) -> None:
     unknown = [path for path in unknown if path not in read and path.name not in _words(built.config)]
     if unknown:
         _name_unread(findings, unknown, names, _readers(built))
+
+
+def _declared(built: Built) -> Iterator[str]:
+    """Give the files of the plugins that are loaded, or would be if they could."""
+    for plugin in built.registry.plugins:
+        for base in type(plugin).__mro__:
+            yield from vars(base).get("files", ())
+    for line in built.failed:
+        with suppress(ConfigError, SettingError):
+            path = built.loader.find(line.text.split()[0])
+            yield from declared(path, "files") if path else ()
 
 
 def _is_plain(name: str) -> bool:
@@ -72,7 +81,7 @@ def _files(findings: Findings, directory: Path) -> Iterator[Path]:
     """Give the files of the directory that somebody should read."""
     try:
         for path in sorted(directory.iterdir()):
-            if path.is_symlink() and not path.exists():
+            if path.is_symlink() and stamp(path) is None:
                 findings.warn("this link leads nowhere", path)
             elif not IGNORED.fullmatch(path.name) and not path.is_dir():
                 yield path
