@@ -30,8 +30,9 @@ def redacted(verb: str, argument: str) -> str:
         mechanism, _, secret = argument.partition(" ")
         shown = mechanism if mechanism.upper() in MECHANISMS else "<unknown>"
         return f"AUTH {shown} <redacted>" if secret else f"AUTH {shown}"
+    if verb.startswith("AUTH") and verb != "AUTH":
+        return "AUTH <redacted>"  # some other white space than a blank
     return f"{verb} {argument}" if argument else verb
-
 
 
 def configured(session: Session) -> list[str]:
@@ -84,7 +85,7 @@ async def begin(session: Session, argument: str) -> Reply:
         return UNKNOWN_MECHANISM
     session.exchange = MECHANISMS[name.upper()](session.me)
     session.connection.auth_attempted = True
-    return await _step(session, initial.strip().encode() if initial else None)
+    return await _step(session, initial.strip().encode("utf-8", "surrogateescape") if initial else None)
 
 
 async def go_on(session: Session, line: bytes) -> Reply:
@@ -119,7 +120,7 @@ async def _decide(session: Session, credentials: Credentials) -> Reply:
     if isinstance(answer, Outcome) and answer.code is Code.DECLINED:
         answer = await session.ask("auth", *facts)
     if isinstance(answer, Reply):
-        return _counted(session, answer)
+        return _counted(session, answer) if answer.code >= 400 else answer
     if answer.code is Code.OK:
         return _accept(session, credentials, answer)
     return _counted(session, _failure(session, credentials, answer))

@@ -93,7 +93,8 @@ async def take(session: Session, event: Content) -> Reply | None:
     session.message = None
     session.transaction.size = message.size
     reply = message.problem or await _deliver(session)
-    await session.reset()
+    if not session.queued:
+        await session.reset()
     return reply
 
 
@@ -137,9 +138,8 @@ async def _deliver(session: Session) -> Reply:
     if refused := denial("queue_pre", await session.ask("queue_pre")):
         return refused
     answer = await session.ask("queue")
-    reply = denial("queue", answer) or _queued(answer)
-    await session.tell("queue_post")
-    return reply
+    session.queued = True
+    return denial("queue", answer) or _queued(answer)
 
 
 def _queued(answer: Answer) -> Reply:
@@ -157,6 +157,6 @@ async def _add_trace(session: Session) -> None:
     assert header is not None
     own = session.engine.config.lines("me-auth-results")
     trace.rename_foreign_results(header, own, session.me)
-    header.add("Received", await trace.received(session))
+    await trace.add_received(session, header)
     if results := trace.authentication_results(session):
         header.add(trace.AUTH_RESULTS, results)

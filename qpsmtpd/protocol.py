@@ -216,6 +216,8 @@ class SMTPProtocol(Protocol):
             reply = await session.handle(event)
             if reply is not None:
                 self._say(reply)
+                if session.queued:
+                    await session.settle()
 
     async def _finish(self) -> None:
         try:

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import auth, content, envelope
+from . import auth, content, envelope, hello
 from .answers import denial
 from .connection import Connection
 from .log import Level
-from .outcome import Code, Outcome
+from .outcome import DECLINED, Code, Outcome
 from .registry import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.receiver import Content, Event, Line
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .sasl import Exchange
 
+_INFO = Level.INFO  # looking up a member of an Enum costs as much as a hook
 BAD_SEQUENCE = "5.5.1"
 ERRORS = frozenset({500, 501, 502, 503, 504, 521, 530, 535, 538, 553, 555})
 """Codes that count as bad commands; refusals of mail do not."""
@@ -48,6 +49,7 @@ class Session:
     """One client's conversation with the engine."""
 
     __slots__ = (
+        "after_auth",
         "auth_failures",
         "commands",
         "connection",
@@ -57,6 +59,7 @@ class Session:
         "limits",
         "me",
         "message",
+        "queued",
         "transaction",
     )
 
@@ -68,9 +71,11 @@ class Session:
         self.transaction = Transaction()
         self.exchange: Exchange | None = None
         self.message: content.Incoming | None = None
+        self.queued = False  # the message was handed to the queue, and that is not settled yet
         self.commands = 0
         self.errors = 0
         self.auth_failures = 0
+        self.after_auth = False  # what looks like no command may be the secret of a refused AUTH
 
     async def handle(self, event: Event) -> Reply | None:
         """Handle what the receiver read; None means that more of the message must come first."""
@@ -93,9 +98,11 @@ class Session:
     async def _command(self, line: bytes) -> Reply:
         verb, argument = split_command(line)
         self.commands += 1
-        if self.engine.log.threshold >= Level.INFO:
-            self.log(Level.INFO, "dispatching %s", auth.redacted(verb, argument))
         row = VERBS.get(verb)
+        if self.engine.log.threshold >= _INFO:
+            secret = row is None and self.after_auth
+            self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
+        self.after_auth = verb.startswith("AUTH") or (row is None and self.after_auth)
         if row is None:
             return await _unrecognized(self, verb, argument)
         try:
@@ -109,8 +116,10 @@ class Session:
 
     async def ask(self, hook: str, *arguments: Any) -> Answer:
         """Ask a hook that takes connection and transaction first."""
-        connection = self.connection
-        return await self.engine.registry.ask(hook, connection, (connection, self.transaction, *arguments))
+        connection, registry = self.connection, self.engine.registry
+        if not registry.has(hook):
+            return DECLINED
+        return await registry.ask(hook, connection, (connection, self.transaction, *arguments))
 
     async def tell(self, hook: str) -> None:
         """Tell a hook that takes connection and transaction only."""
@@ -125,6 +134,12 @@ class Session:
         self.transaction = Transaction()
         self.message = None
 
+    async def settle(self) -> None:
+        """Do what is left to do for a message when the client has its answer."""
+        self.queued = False
+        await self.tell("queue_post")
+        await self.reset()
+
     async def greet(self) -> Reply:
         """Ask the plugins whether to talk to this client at all, and say hello."""
         connection = self.connection
@@ -134,10 +149,10 @@ class Session:
 
     async def finish(self) -> None:
         """Tell the plugins that the client is gone; nothing of the message stays."""
-        await self.reset()
+        await (self.settle() if self.queued else self.reset())
         await self.tell("disconnect")
         await self.tell("post-connection")
-        self.log(Level.INFO, "cleaning up after %d", self.connection.number)
+        self.log(_INFO, "cleaning up after %d", self.connection.number)
 
     def forget_client(self) -> None:
         """Forget what was said in clear; RFC 3207 section 4.2."""
@@ -164,51 +179,6 @@ def _starttls_check(session: Session, argument: str) -> Reply | None:
     if not session.engine.offers_tls:
         return NOT_IMPLEMENTED
     return None
-
-
-async def _hello(session: Session, verb: str, argument: str) -> Reply:
-    """HELO and EHLO, RFC 5321 section 4.1.1.1; a second one resets, section 4.1.4."""
-    connection = session.connection
-    answer = await session.ask(f"{verb}_parse", argument)
-    if refused := denial(f"{verb}_parse", answer):
-        return refused
-    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-        argument = answer.text
-    host, *words = argument.split() or [""]
-    if not host:
-        return Reply(501, f"{verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4")
-    connection.capabilities = []
-    if refused := denial(verb, await session.ask(verb, host, words)):
-        return refused
-    if connection.hello:
-        await session.reset()
-    connection.hello = verb
-    connection.hello_host = host
-    hi = f"{session.me} Hi {connection.log_name} [{connection.remote_ip}]"
-    if verb == "helo":
-        return Reply(250, hi)
-    return Reply(250, "\n".join([hi, *_extensions(session)]))
-
-
-def _extensions(session: Session) -> list[str]:
-    """Name what this server can do, for this client, now."""
-    offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-    if session.limits.databytes:
-        offered.append(f"SIZE {session.limits.databytes}")
-    if session.engine.offers_tls and session.connection.tls is None:
-        offered.append("STARTTLS")
-    offered += session.connection.capabilities
-    if mechanisms := auth.offered(session):
-        offered.append("AUTH " + " ".join(mechanisms))
-    return offered
-
-
-async def _helo(session: Session, argument: str) -> Reply:
-    return await _hello(session, "helo", argument)
-
-
-async def _ehlo(session: Session, argument: str) -> Reply:
-    return await _hello(session, "ehlo", argument)
 
 
 async def _rset(session: Session, argument: str) -> Reply:
@@ -268,8 +238,8 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "HELO": Verb(_nothing, _helo),
-    "EHLO": Verb(_nothing, _ehlo),
+    "HELO": Verb(_nothing, hello.helo),
+    "EHLO": Verb(_nothing, hello.ehlo),
     "MAIL": Verb(envelope.check_mail, envelope.mail),
     "RCPT": Verb(envelope.check_rcpt, envelope.rcpt),
     "DATA": Verb(content.check_data, content.data),

@@ -1,0 +1,60 @@
+"""HELO and EHLO: what the client calls itself, and what it is offered (RFC 5321 section 4.1.1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import auth
+from .answers import denial
+from .outcome import Code, Outcome
+from .smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+async def helo(session: Session, argument: str) -> Reply:
+    """Greet a client that knows no extensions."""
+    return await _hello(session, "helo", argument)
+
+
+async def ehlo(session: Session, argument: str) -> Reply:
+    """Greet a client and tell it what it may use."""
+    return await _hello(session, "ehlo", argument)
+
+
+async def _hello(session: Session, verb: str, argument: str) -> Reply:
+    connection = session.connection
+    answer = await session.ask(f"{verb}_parse", argument)
+    if refused := denial(f"{verb}_parse", answer):
+        return refused
+    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        argument = answer.text
+    host, *words = argument.split() or [""]
+    if not host:
+        return Reply(501, f"{verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4")
+    connection.capabilities = []
+    if refused := denial(verb, await session.ask(verb, host, words)):
+        return refused
+    if connection.hello:
+        # RFC 5321 section 4.1.4: a second one resets.
+        await session.reset()
+    connection.hello = verb
+    connection.hello_host = host
+    hi = f"{session.me} Hi {connection.log_name} [{connection.remote_ip}]"
+    if verb == "helo":
+        return Reply(250, hi)
+    return Reply(250, "\n".join([hi, *extensions(session)]))
+
+
+def extensions(session: Session) -> list[str]:
+    """Name what this server can do, for this client, now."""
+    offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    if session.limits.databytes:
+        offered.append(f"SIZE {session.limits.databytes}")
+    if session.engine.offers_tls and session.connection.tls is None:
+        offered.append("STARTTLS")
+    offered += session.connection.capabilities
+    if mechanisms := auth.offered(session):
+        offered.append("AUTH " + " ".join(mechanisms))
+    return offered
