@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .log import Level
 from .outcome import Code, Outcome
 from .version import VERSION
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 AUTH_RESULTS = "Authentication-Results"
+_COMMENT = re.compile(r"\([^()]*+\)")
 
 
 @lru_cache(maxsize=1)
@@ -32,8 +35,8 @@ def protocol(session: Session) -> str:
     return name + ("S" if connection.tls else "") + ("A" if connection.user else "")
 
 
-async def received(session: Session) -> str:
-    """Make the value of the Received field, or take the one that a plugin makes."""
+async def add_received(session: Session, header: Header) -> None:
+    """Put the Received field on top, or the one that a plugin makes."""
     connection = session.connection
     tls = f"({connection.tls.version} {connection.tls.cipher})" if connection.tls else ""
     if session.engine.registry.has("received_line"):
@@ -42,7 +45,17 @@ async def received(session: Session) -> str:
             auth = f"(smtp-auth username {connection.user}, mechanism {connection.auth_mechanism})"
         answer = await session.ask("received_line", protocol(session), auth, tls)
         if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-            return answer.text
+            try:
+                return header.add("Received", answer.text)
+            except ValueError as error:
+                session.log(Level.ERROR, "received_line: %s", error)
+    header.add("Received", received(session, tls))
+    return None
+
+
+def received(session: Session, tls: str) -> str:
+    """Make the value of the Received field."""
+    connection = session.connection
     via = f"{protocol(session)} {tls}" if tls else protocol(session)
     return (
         f"from {_domain(connection.hello_host)} ({_source(connection.remote_host, connection.remote_ip)})\n"
@@ -52,14 +65,14 @@ async def received(session: Session) -> str:
 
 
 def _domain(name: str) -> str:
-    """Make what the client called itself fit for the field: printable, no comment, no white space."""
-    kept = "".join(c if c.isalnum() or c in ".-_[]:" else "?" for c in name[:255])
+    """Make a name fit for the field: ASCII, no comment, no white space."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in ".-_[]:") else "?" for c in name[:255])
     return kept or "unknown"
 
 
 def _source(host: str, address: str) -> str:
     literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-    return literal if host.startswith("[") else f"{host} {literal}"
+    return literal if host.startswith("[") else f"{_domain(host)} {literal}"
 
 
 def authentication_results(session: Session) -> str:
@@ -74,7 +87,9 @@ def authentication_results(session: Session) -> str:
     else:
         auth = "auth=fail" if connection.auth_attempted else "auth=none"
     iprev = connection.notes.get("iprev")
-    clauses = [*lines, auth, *([iprev] if iprev else []), *session.transaction.auth_results]
+    found = [*([iprev] if iprev else []), *session.transaction.auth_results]
+    # Plugins quote what others sent; a line end in it would begin a field of theirs.
+    clauses = [*lines, auth, *(" ".join(clause.split()) for clause in found)]
     return ";\n ".join(clauses) if len(clauses) > 2 else "; ".join(clauses)
 
 
@@ -94,10 +109,19 @@ def rename_foreign_results(header: Header, own: tuple[str, ...], me: str) -> Non
     """
     if (own and own[0] == "none") or AUTH_RESULTS not in header:
         return
-    ours = (own[0] if own else me).lower()
-    forged = any(value.split(";")[0].split()[:1] in ([ours], []) for value in header.get_all(AUTH_RESULTS))
+    ours = (own[0] if own else me).split()[0].lower()
+    forged = any(_may_claim(value, ours) for value in header.get_all(AUTH_RESULTS))
     if forged or not any(_signs_results(value) for value in header.get_all("DKIM-Signature")):
         header.rename(AUTH_RESULTS, "Original-" + AUTH_RESULTS)
+
+
+def _may_claim(value: str, ours: str) -> bool:
+    """Tell whether a field may be taken for ours (RFC 8601 section 2.2), in spite of comments and quotes."""
+    head = value[:1000].replace("\\", "").replace('"', "")
+    while (shorter := _COMMENT.sub(" ", head)) != head:
+        head = shorter
+    name, semicolon, _ = head.partition(";")
+    return not semicolon or not name.strip() or ours in name.lower()
 
 
 def _signs_results(signature: str) -> bool:
