@@ -48,6 +48,8 @@ def check_rcpt(session: Session, argument: str) -> Reply | None:
 
 async def mail(session: Session, argument: str) -> Reply:
     """Begin a transaction, if the plugins like the sender."""
+    # Notes that plugins made on the idle transaction at connect or hello belong to no message.
+    await session.reset()
     session.connection.notes["envelope_from"] = argument
     path, parameters = await _parsed(session, "mail", argument)
     if isinstance(path, Reply):
@@ -57,8 +59,6 @@ async def mail(session: Session, argument: str) -> Reply:
     sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
     if isinstance(sender, Reply):
         return sender
-    # Notes that plugins made on the idle transaction at connect or hello belong to no message.
-    await session.reset()
     session.transaction.parameters = parameters
     answer = await session.ask("mail", sender, parameters)
     if refused := denial("mail", answer):
