@@ -14,6 +14,10 @@ MAX_JOURNAL = 1000
 """Entries of the journal that are kept; a client that goes on and on loses the oldest."""
 
 
+MAX_FINDINGS = 100
+"""Findings of a plugin and kind that are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
     """What the handshake agreed upon: version, cipher suite, key bits, server name asked for."""
@@ -38,19 +42,20 @@ class JournalEntry:
 class Results:
     """What each plugin found out about this client or message, for the log summary and for other plugins.
 
-    Findings are lists of texts by plugin name and kind (``passed``, ``failed``, ``skipped``, ``error``).
+    Findings are lists of texts by plugin name and kind (``passed``, ``failed``, ``skipped``, ``error``); of
+    each kind the last MAX_FINDINGS are kept.
     """
 
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, list[str]]] = {}
+        self._found: dict[str, dict[str, deque[str]]] = {}
 
     def add(self, plugin: object, **found: str) -> None:
         """Note a finding under the plugin's name: ``results.add(self, passed="DNS agrees")``."""
         kinds = self._found.setdefault(getattr(plugin, "name", str(plugin)), {})
         for kind, text in found.items():
-            kinds.setdefault(kind, []).append(text)
+            kinds.setdefault(kind, deque(maxlen=MAX_FINDINGS)).append(text)
 
     def of(self, plugin: str, kind: str) -> tuple[str, ...]:
         """Give the findings of one plugin."""
