@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -48,8 +49,7 @@ def embedded_engine(
     """Make an engine out of functions and values, without a configuration directory."""
     values = {name: [value] if isinstance(value, str) else value for name, value in config.items()}
     services = Services(Config((), values), Log(), dns or Resolver(reactor), reactor, threads_of(reactor))
-    if spool is not None:
-        services.spool = spool
+    services.spool = spool or Path(gettempdir())
     registry = Registry(services)
     registry.add(Functions(services, hooks))
     return Engine(registry, services)
