@@ -20,9 +20,12 @@ from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
 from .factory import Connections, SMTPFactory
 from .log import Level
+from .proxied import ProxiedFactory
 from .tlsfiles import TLSConfigError
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
+PROXY = "haproxy:"
+"""What an endpoint begins with whose clients a load balancer announces."""
 SHUTDOWN_GRACE = 30.0
 """Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
 
@@ -131,7 +134,7 @@ class MailService(MultiService):
         if implicit and descriptions and tls is None:
             raise ConfigError(f"{descriptions[0]} wants TLS, but no plugin has a certificate: load tls")
         for description in descriptions:
-            factory = SMTPFactory(
+            factory: Any = SMTPFactory(
                 self.reactor,
                 self.engine,
                 tls_context=tls.context_factory if tls else None,
@@ -140,8 +143,12 @@ class MailService(MultiService):
                 max_connections=self._max_connections,
                 max_from_ip=self._max_from_ip,
             )
+            # Twisted would wrap the factory too, but tell it of a connection too early.
+            place = description.removeprefix(PROXY)
+            if place != description:
+                factory = ProxiedFactory(factory)
             try:
-                endpoint = serverFromString(self.reactor, description)
+                endpoint = serverFromString(self.reactor, place)
             except ValueError as error:
                 raise ConfigError(f"{description}: no address to listen on: {error}") from None
             service = StreamServerEndpointService(endpoint, factory)
