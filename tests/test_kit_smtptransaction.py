@@ -236,13 +236,14 @@ class ReuseTests(ClientCase):
         self.assertTrue(self.successResultOf(delivery).accepted)
 
     def test_rset_refused(self) -> None:
-        """Where not even RSET is taken, the message is not sent."""
+        """Where not even RSET is taken, the message is not sent, and the connection is given up."""
         self.start(PLAIN)
         self.send()
         self.hop.play(self, "C: MAIL FROM:<alice@a.example>\nS: 550 no\n")
         delivery = self.send()
         self.hop.play(self, "C: RSET\nS: 450 later\n")
         self.assertEqual(["450  later"], written(self.successResultOf(delivery)))
+        self.over()
 
     def test_rset_by_hand(self) -> None:
         """RSET may be sent by hand, and is then not sent again."""

@@ -150,7 +150,12 @@ class SMTPClient:
         return delivery
 
     async def _rset(self) -> None:
-        await self._demand("RSET", self._hop.timeouts.rset)
+        try:
+            await self._demand("RSET", self._hop.timeouts.rset)
+        except SMTPOutError as error:
+            # RFC 5321 section 4.1.1.5: a server always says 250. This one is of no more use.
+            self._channel.end(error.reply)
+            raise
         self._stale = False
 
     async def _xclient(self, attributes: Mapping[str, str], helo: str) -> None:
