@@ -59,13 +59,10 @@ class UserConfig(Plugin):
 
 def read_file(path: Path) -> str | None:
     """Read a regular file, None if it is not there; raises OSError or ValueError if it is none to read."""
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            octets = file.read(MAX_OCTETS + 1)
-    except FileNotFoundError:
+    if not path.is_file():
         return None
+    with path.open("rb") as file:
+        octets = file.read(MAX_OCTETS + 1)
     if len(octets) > MAX_OCTETS:
         raise ValueError(f"more than {MAX_OCTETS} octets")
     return octets.decode("utf-8", "replace")

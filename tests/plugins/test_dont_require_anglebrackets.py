@@ -12,7 +12,7 @@ class DontRequireAnglebracketsTests(SynchronousTestCase):
     def test_brackets(self) -> None:
         """They are added where they lack, and what has them stays as it is."""
         for hook in ("mail_pre", "rcpt_pre"):
-            for path, expected in [("a@b.example", "<a@b.example>"), ("<a@b>", "<a@b>"), ("<>", "<>")]:
+            for path, expected in [("a@b", "<a@b>"), ("a@b>", "<a@b>>"), ("<a@b>", "<a@b>"), ("<>", "<>")]:
                 self.assertEqual(OK(expected), Tried("dont_require_anglebrackets").ask(hook, path=path))
 
     def test_karma_and_log(self) -> None:

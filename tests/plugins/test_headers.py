@@ -84,6 +84,8 @@ class HeadersTests(SynchronousTestCase):
             (-6, "headers past 2", past),
             (-3, "headers past 2", past),
             (-1, "headers past 2", ""),
+            (2, "headers future 2", ""),
+            (-2, "headers past 2", ""),
             (6, "headers future 5", future),
             (-6, "headers past 5", past),
             (-1, "headers past 0.5", past),

@@ -51,6 +51,12 @@ class HelpTests(SynchronousTestCase):
         for word in ("VRFY", "EMPTY", "HELP_DIR", "NOT_IMPLEMENTED", "secret"):
             self.assertEqual(OK(f"no help available for {word}"), self.ask(word))
 
+    def test_unreadable(self) -> None:
+        """A file that cannot be read is as good as none."""
+        page = self.directory / "help" / "round"
+        page.symlink_to(page)
+        self.assertEqual(OK("no help available for round"), self.ask("round"))
+
     def test_no_word(self) -> None:
         """What is no word is answered with 502, and no file is looked for."""
         for argument in ("../secret", "/etc/passwd", ".", "r.set", "\u00e9tat", "rset\0"):
@@ -89,8 +95,14 @@ class HelpTests(SynchronousTestCase):
 
     def test_arguments(self) -> None:
         """A command without file, and names that are none, stop the start."""
-        for words in ("foo", "foo bar baz", "r-set file", "foo f*le", "help_dir x;y"):
-            self.assertIn("help: ", str(self.assertRaises(ConfigError, Tried, f"help {words}")))
+        for words, reason in [
+            ("foo", "help: 'foo' has no file"),
+            ("foo bar baz", "help: 'baz' has no file"),
+            ("r-set file", "help: 'r-set file' is no pair"),
+            ("foo f*le", "help: 'foo f*le' is no pair"),
+            ("help_dir x;y", "help: help_dir: 'x;y' is not a directory"),
+        ]:
+            self.assertIn(reason, str(self.assertRaises(ConfigError, Tried, f"help {words}")))
 
     def test_on_the_wire(self) -> None:
         """A reply has a line for each of the file's, empty ones too."""

@@ -122,6 +122,7 @@ class QuitFortuneTests(SynchronousTestCase):
     def test_no_program(self) -> None:
         """Without the program there is no hook, and the start goes on."""
         tried = Tried("quit_fortune program /nonexistent/fortune")
+        self.assertIn("skip, /nonexistent/fortune is not there", [event.text for event in tried.events])
         self.assertFalse(tried.registry.has("quit"))
         self.assertEqual(DECLINED, tried.ask("quit"))
 

@@ -65,6 +65,12 @@ class RcptOkTests(SynchronousTestCase):
         ]:
             self.assertEqual(expected, self.ask(Recipient(Address(local, ""))), local)
 
+    def test_me(self) -> None:
+        """The name in me may be in any case."""
+        tried = Tried("rcpt_ok", config={"me": "Mail.Example.NET"})
+        for recipient in (Address("a", "mail.example.net"), Address("postmaster", "")):
+            self.assertEqual(OK, tried.ask("rcpt", recipient=Recipient(recipient)))
+
     def test_host_of(self) -> None:
         """The domain in lower case; `me` for postmaster; what is no recipient the parser refuses."""
         plugin: Any = Tried("rcpt_ok").plugin
