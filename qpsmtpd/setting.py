@@ -186,7 +186,8 @@ def _read_switch(word: str) -> bool:
 def _read_policy(word: str) -> Policy:
     if word == "naughty":
         return Policy.NAUGHTY
-    return Policy.REJECT if _read_switch(word) else Policy.TOLERATE
+    # To upstream every other word is true; "connect" is the one that its manuals name.
+    return Policy.REJECT if word == "connect" or _read_switch(word) else Policy.TOLERATE
 
 
 def settings_of(owner: type) -> dict[str, Setting[Any]]:
