@@ -79,6 +79,8 @@ class Built:
         if not dry:
             self.collect(lambda: start_logging(self.log, self.registry, self.config))
         self._load("plugins")
+        for line in self.lines.values():
+            self.log.emit(Level.INFO, "Loaded %s", line.text)
         self.collect(lambda: self._load_certificate(not dry))
         if not self.errors:
             self.engine = self.collect(lambda: Engine(self.registry, self.services))
@@ -105,7 +107,6 @@ class Built:
                 continue
             self.lines[plugin] = line
             self.registry.add(plugin)
-            self.log.emit(Level.INFO, "Loaded %s", line.text)
         self.loading = None
 
     def _load_certificate(self, make: bool) -> None:

@@ -73,8 +73,6 @@ class SMTPProtocol(Protocol):
         self._alarm = Alarm(factory.reactor)
         self._active = 0.0
 
-    # What Twisted calls.
-
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
         connection = self.factory.make_connection(self.transport)
@@ -97,7 +95,7 @@ class SMTPProtocol(Protocol):
         elif ISSLTransport.providedBy(self.transport):
             self._await_handshake()
         else:
-            self._alarm.watch(self._time_left, self._time_out)
+            self._watch()
             self._run(self._greet())
 
     def handshakeCompleted(self) -> None:
@@ -107,9 +105,9 @@ class SMTPProtocol(Protocol):
         self._handshaking = False
         self._active = self._clock.seconds()
         self.session.connection.tls = info_of(self.transport)
-        self._alarm.watch(self._time_left, self._time_out)
+        self._watch()
         if self._greeted:
-            self.session.log(_INFO, "TLS setup returning")
+            self.session.log_tls()
         else:
             self._run(self._greet())
 
@@ -160,8 +158,6 @@ class SMTPProtocol(Protocol):
 
     def stopProducing(self) -> None:
         """Do nothing: connectionLost follows."""
-
-    # Running one thing at a time.
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine as the one that talks to the client."""
@@ -227,8 +223,6 @@ class SMTPProtocol(Protocol):
         finally:
             self.factory.gone(self)
 
-    # Writing and closing.
-
     def _say(self, reply: Reply) -> None:
         """Take a reply for the next write, log it, and do what it says comes next."""
         if self._closing:
@@ -281,6 +275,10 @@ class SMTPProtocol(Protocol):
     def holds_message(self) -> bool:
         """Tell whether the client has been told to send a message that is not answered yet."""
         return self.session.message is not None or (self._busy and bool(self.session.transaction.recipients))
+
+    def _watch(self) -> None:
+        limits = self.session.limits
+        self._alarm.watch(self._time_left, self._time_out, min(limits.timeout, limits.command_timeout))
 
     def _time_left(self) -> float:
         """Give the seconds that the client still has to say something."""

@@ -20,6 +20,7 @@ from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
 from .factory import Connections, SMTPFactory
 from .log import Level
+from .spool import prepare_spool
 from .proxied import ProxiedFactory
 from .tlsfiles import TLSConfigError
 
@@ -117,6 +118,7 @@ class MailService(MultiService):
         config = self.built.config
         if options["loglevel"] is not None and not engine.registry.has("logging"):
             engine.log.observe(int(options["loglevel"]))
+        self._spool_mode = _spool_mode(config)
         self._grace = config.seconds("shutdown_grace", SHUTDOWN_GRACE)
         self._connections = Connections()
         self._max_connections = options.number("max-connections", config, 1000)
@@ -159,11 +161,20 @@ class MailService(MultiService):
 
     def startService(self) -> None:
         """Listen, and take HUP for a request to read everything again."""
+        self._prepare_spool()
         super().startService()
         for description in self.listens:
             self.engine.log.emit(Level.INFO, "Listening on %s", description)
         self.reactor.callWhenRunning(self._catch_hup)
         self._watch_certificate()
+
+    def _prepare_spool(self) -> None:
+        """Make the spool directory only now, as the user that twistd has become."""
+        log = self.engine.log
+        try:
+            prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
+        except OSError as error:
+            raise SystemExit(f"qpsmtpd: no spool directory: {error}") from None
 
     def _catch_hup(self) -> None:
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
@@ -222,21 +233,13 @@ def _build(options: Options, reactor: Any) -> Built:
         raise BuildError(built.errors)
     if not built.registry.has("queue"):
         built.log.emit(Level.WARN, "no queue plugin is loaded: every message will be refused with 451")
-    _make_spool(built)
     return built
 
 
-def _make_spool(built: Built) -> None:
-    """Make the spool directory, readable for nobody else."""
-    spool = built.services.spool
-    lines = built.config.value("spool_perms", "0700")
-    if not re.fullmatch("0?[0-7]{3}", lines):
-        raise ConfigError(
-            f"spool_perms: {lines!r} is not an octal mode like 0700", built.config.find("spool_perms")
-        )
-    mode = int(lines, 8)
-    if not spool.is_dir():
-        spool.mkdir(mode=mode, parents=True)
-        spool.chmod(mode)
-    elif spool.stat().st_mode & 0o777 != mode:
-        built.log.emit(Level.WARN, "Permissions on spool_dir %s are not %s", spool, oct(mode))
+def _spool_mode(config: Config) -> int:
+    lines = config.numbered("spool_perms")
+    text = lines[0].text if lines else "0700"
+    if not re.fullmatch("0?[0-7]{3}", text):
+        line = lines[0]
+        raise ConfigError(f"spool_perms: {text!r} is not an octal mode like 0700", line.file, line.number)
+    return int(text, 8)

@@ -52,6 +52,9 @@ def _resume(
         try:
             try:
                 result = yield waiting
+            except GeneratorExit:
+                coroutine.close()  # nobody waits for it any more
+                raise
             except BaseException as error:
                 waiting = coroutine.throw(error)
             else:
