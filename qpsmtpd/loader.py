@@ -73,9 +73,10 @@ class Loader:
         """Give the plugin files of all directories by the name that loads them."""
         found: dict[str, Path] = {}
         for directory in self.directories:
-            for path in sorted(directory.rglob("*.py")):
-                if not path.name.startswith("_"):
-                    found.setdefault(str(path.relative_to(directory).with_suffix("")), path)
+            with suppress(OSError):  # where nothing can be listed, nothing is available
+                for path in sorted(directory.rglob("*.py")):
+                    if not path.name.startswith("_"):
+                        found.setdefault(str(path.relative_to(directory).with_suffix("")), path)
         return found
 
     def find(self, name: str) -> Path | None:

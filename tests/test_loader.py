@@ -107,6 +107,7 @@ class NameTests(LoaderCase):
         """All files are listed by name, those that begin with an underscore are not plugins."""
         for name in ("z", "queue/a_b", "_private", "queue/_too"):
             self.write(name)
+        self.use("x" * 300, self.directory / "none", self.directory)
         self.assertEqual(["queue/a_b", "z"], sorted(self.loader.available()))
 
     def test_unknown(self):

@@ -12,7 +12,7 @@ from qpsmtpd import script
 from qpsmtpd.config import Config, ConfigError
 from qpsmtpd.loader import shipped
 from qpsmtpd.script.check import check, endpoint_trouble
-from qpsmtpd.script.finding import Finding, Findings, summary
+from qpsmtpd.script.finding import Finding, Findings, shown, summary
 from qpsmtpd.tls import make_self_signed
 from qpsmtpd.tlsfiles import TLSConfigError
 
@@ -276,6 +276,8 @@ class FileTests(CheckCase):
         """A plugin directory that is not there is named; one of nobody's home is an error."""
         self.write("plugin_dirs", f"{self.plugins}\n/no/such")
         self.assert_found("plugin_dirs:2: warning: /no/such: there is no such directory")
+        self.write("plugin_dirs", f"{self.plugins}\n{'x' * 300}")
+        self.assertIn(f"plugin_dirs:2: warning: {'x' * 300}: there is no such directory", self.found())
         self.write("plugin_dirs", f"{self.plugins}\n~no-such-user-here/x")
         self.write("typo")
         self.assertEqual(
@@ -503,6 +505,14 @@ class FindingTests(CheckCase):
         found = self.found()
         self.assertTrue(all(finding.isprintable() for finding in found), found)
         self.assertIn("a\\nb: warning: nothing reads this file", found)
+
+    def test_shown(self):
+        """A path is relative below the working directory, unless that is the root."""
+        for here, expected in [("/a", "b/c"), ("/a/b/x", "/a/b/c"), ("/", "/a/b/c")]:
+            with mock.patch.object(Path, "cwd", return_value=Path(here)):
+                self.assertEqual(expected, shown(Path("/a/b/c")))
+        with mock.patch.object(Path, "cwd", side_effect=FileNotFoundError):
+            self.assertEqual("/a/b/c", shown(Path("/a/b/c")))
 
     def test_order(self):
         """They come in the order of files and lines, each once."""

@@ -34,6 +34,11 @@ class InitTests(ScriptCase):
         for name in names - {Path("plugins"), Path("spool_dir")}:
             self.assertEqual((source / name).read_bytes(), (self.new / name).read_bytes(), name)
 
+    def test_passwords(self):
+        """A file for passwords is not readable for everybody."""
+        self.run_command("init", self.new)
+        self.assertEqual(0o640, (self.new / "flat_auth_pw").stat().st_mode & 0o777)
+
     def test_places(self):
         """Mail, certificate and spool files go below the new directory."""
         self.run_command("init", self.new)

@@ -64,6 +64,8 @@ def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:
             found = home_path(line.text, line).is_dir()
         except ConfigError:  # reported with the plugins, which it keeps from being found
             continue
+        except OSError:  # such a name is impossible
+            found = False
         if not found:
             findings.warn(f"{line.text}: there is no such directory", line)
 

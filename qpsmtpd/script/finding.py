@@ -30,7 +30,8 @@ class Finding(NamedTuple):
 def shown(path: Path) -> str:
     """Give a path as a user would type it: relative, if it is below the working directory."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        here = Path.cwd()
+        return str(path.relative_to(here) if here.name else path)
     except (OSError, ValueError):
         return str(path)
 

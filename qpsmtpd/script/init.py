@@ -14,6 +14,9 @@ from .finding import shown
 
 HELP = "write a working configuration directory"
 
+SECRET = frozenset({"flat_auth_pw"})
+"""Files that will hold passwords."""
+
 
 def run(arguments: Namespace) -> int:
     """Write everything, or nothing if a file is there already; say what was written and what comes next."""
@@ -83,3 +86,5 @@ def write(files: dict[Path, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
+        if path.name in SECRET:
+            path.chmod(0o640)
