@@ -29,14 +29,15 @@ class Alarm:
             self._timer.cancel()
         self._timer = None
 
-    def watch(self, left: Callable[[], float], over: Callable[[], Any]) -> None:
-        """Call ``over`` as soon as ``left`` says that no time is left; it is asked again when that is over.
+    def watch(self, left: Callable[[], float], over: Callable[[], Any], longest: float) -> None:
+        """Call ``over`` as soon as ``left`` says that no time is left.
 
-        So nothing has to be done for each sign of life of the client.
+        It is asked again when that time is over, or the ``longest`` one: so nothing has to be done for each
+        sign of life of the client.
         """
         seconds = left()
         if seconds > 0:
-            self.set(seconds, lambda: self.watch(left, over))
+            self.set(min(seconds, longest), lambda: self.watch(left, over, longest))
         else:
             self.stop()
             over()
