@@ -13,7 +13,7 @@ MAX_FUNCTION = 50
 
 FLOORS = (
     "smtp",
-    "connection transaction header body config configfile tlsfiles version",
+    "connection transaction header body config configfile tlsfiles spool version",
     "outcome dsn hooks setting plugin registry loader log waiting",
     "session hello envelope content auth sasl trace answers engine limits corefiles",
     "protocol factory tls building service early alarm proxied",
