@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -61,7 +62,8 @@ class Postfix:
             "mydestination": "",
             "inet_interfaces": "127.0.0.1",
             "mynetworks": "127.0.0.0/8",
-            "smtpd_recipient_restrictions": "permit_mynetworks, reject",
+            "smtpd_relay_restrictions": "permit_mynetworks, reject",
+            "virtual_mailbox_domains": "",
             "virtual_mailbox_base": str(mail),
             "virtual_mailbox_maps": "static:inbox/",
             "virtual_minimum_uid": "1",
@@ -76,6 +78,7 @@ class Postfix:
             main["relayhost"] = f"[127.0.0.1]:{relay_port}"
         else:
             main["virtual_mailbox_domains"] = "far.example"
+            main["smtpd_relay_restrictions"] = "reject_unauth_destination"
         main.update(settings)
         text = "".join(f"{name} = {value}\n" for name, value in main.items())
         (self.directory / "etc" / "main.cf").write_text(text)
@@ -106,6 +109,15 @@ class Postfix:
         """Give what Postfix has logged."""
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
+
+    def log_line(self, pattern: str) -> str:
+        """Wait for a line of the log in which this pattern is found, and give it."""
+
+        def found() -> list[str]:
+            return [line for line in self.log().splitlines() if re.search(pattern, line)]
+
+        wait_until(found, f"Postfix logs {pattern}")
+        return found()[0]
 
     def take_messages(self, count: int) -> list[bytes]:
         """Wait for so many messages in its Maildir and empty it."""
