@@ -95,13 +95,17 @@ class SMTPFactory(Factory):
     def make_connection(self, transport: Any) -> Connection:
         """Make the facts of a new connection."""
         peer, host = transport.getPeer(), transport.getHost()
-        return Connection(
+        connection = Connection(
             _address(getattr(peer, "host", "")),
             getattr(peer, "port", 0),
             _address(getattr(host, "host", "")),
             getattr(host, "port", 0),
             number=self.engine.next_number(),
         )
+        if getattr(transport, "proxied", False):
+            # The address is a balancer's word, or its own where it knows none: no proof of being local.
+            connection.notes["proxy"] = "YES"
+        return connection
 
     def admit(self, protocol: SMTPProtocol) -> Reply | None:
         """Count a connection in, or refuse it and say which limit it would exceed."""

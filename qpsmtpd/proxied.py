@@ -34,6 +34,8 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
     """Reads the header of a connection, then tells the protocol that it is connected."""
 
     transport: Any
+    proxied = True
+    """Tells whoever asks a transport that its addresses come from a header."""
     _begun = False
 
     def makeConnection(self, transport: Any) -> None:

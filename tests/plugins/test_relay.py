@@ -1,9 +1,12 @@
 """relay."""
 
+from twisted.internet.address import IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd import DECLINED, DENY, DENYSOFT, OK, ConfigError
+from qpsmtpd.proxied import ProxiedFactory
 from qpsmtpd.testing import Server, Tried
+from qpsmtpd.testing.server import MemoryTransport
 from tests.plugins.test_badmailfrom import samples
 
 
@@ -71,11 +74,18 @@ class AddressTests(SynchronousTestCase):
         self.assertTrue(relays("127.0.0.1", relayclients=["127.0.0.1"]))
 
     def test_localhost_behind_proxy(self):
-        """A proxy's word for ::1 is not enough."""
-        plugin = Tried("relay", ip="::1")
-        plugin.connection.notes["proxy"] = "YES"
-        plugin.ask("connect")
-        self.assertFalse(plugin.connection.relay_client)
+        """A proxy's word for ::1 is not enough, nor its own address where it names none."""
+        for header in (b"PROXY TCP6 ::1 ::1 1 25\r\n", b"PROXY UNKNOWN x\r\n", None):
+            server = Server(["relay"])
+            local = IPv6Address("TCP", "::1", 1)
+            transport = MemoryTransport(local, local)
+            transport.clock = server.clock
+            factory = ProxiedFactory(server.factory) if header else server.factory
+            transport.protocol = factory.buildProtocol(local)
+            transport.protocol.makeConnection(transport)
+            transport.protocol.dataReceived(header or b"")
+            self.assertIn(b"220 ", transport.value())
+            self.assertIs(header is None, server.logged("relay: pass, localhost"), header)
 
     def test_database(self):
         """Keys are addresses and leading parts, IPv6 in full, with or without the colon."""
