@@ -176,19 +176,20 @@ class Registry:
         began = perf_counter()
         CALL.set((connection, implementation.hook))
         try:
-            result = implementation.call(arguments)
-            if result is None or result is DECLINED:
-                return DECLINED
-            if type(result) is not Outcome and isinstance(result, _WAITS):
-                result = await self._settled(implementation, connection, result)
+            try:
+                result = implementation.call(arguments)
                 if result is None or result is DECLINED:
                     return DECLINED
-            answer = self._judge(implementation, connection, result)
-        except Exception as error:
-            answer = self._failed(implementation, connection, error)
+                if type(result) is not Outcome and isinstance(result, _WAITS):
+                    result = await self._settled(implementation, connection, result)
+                    if result is None or result is DECLINED:
+                        return DECLINED
+                answer = self._judge(implementation, connection, result)
+            except Exception as error:
+                answer = self._failed(implementation, connection, error)
+            return self._journal(implementation, connection, answer, began)
         finally:
             CALL.set(None)
-        return self._journal(implementation, connection, answer, began)
 
     async def _settled(
         self, implementation: Implementation, connection: Connection, result: object
