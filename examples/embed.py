@@ -1,4 +1,4 @@
-"""Receive mail in an application of your own: hooks are plain functions, there is no configuration directory."""
+"""Receive mail in an application of your own: hooks are functions, there is no configuration directory."""
 
 import sys
 from typing import Any

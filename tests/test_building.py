@@ -136,7 +136,7 @@ class LoggingTests(BuildingCase):
         self.write("logging", "logger")
         self.write("plugins", "queue_all\nno_such")
         built = self.built()
-        self.assertEqual(["hooking queue", "Loaded queue_all"], self.heard(built))
+        self.assertEqual(["hooking queue", "Loaded logger", "Loaded queue_all"], self.heard(built))
         built.config.report("a remark")
         self.assertEqual("a remark", self.heard(built)[-1])
 
@@ -248,6 +248,18 @@ class CertificateTests(BuildingCase):
         built = self.built(dry=True)
         self.assertEqual([], built.errors)
         self.assertIsNone(built.tls)
+        self.assertFalse(self.ssl.exists())
+
+    def test_settings_before_the_first_start(self):
+        """What will keep the first start from success is found by a dry build."""
+        for name, value, expected in [
+            ("tls_ciphers", "nonsense", "tls_ciphers: no cipher matches 'nonsense'"),
+            ("tls_protocols", "SSLv9", "tls_protocols: 'SSLv9' is not one of"),
+            ("me", "x" * 70 + ".example", "me:1: cannot make a certificate for this name"),
+        ]:
+            self.write(name, value)
+            self.assertIn(expected, self.errors(dry=True)[0])
+            (self.directory / name).unlink()
         self.assertFalse(self.ssl.exists())
 
     def test_found_by_dry_build(self):

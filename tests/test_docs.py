@@ -101,10 +101,9 @@ class ExampleTests(SynchronousTestCase):
 
     def test_the_example_as_a_dialogue(self) -> None:
         dialogue = load(DOCS / "examples" / "subject_filter.smtp")
-        headings = [(k, str(DOCS / "examples") if "plugin_dirs" in v else v) for k, v in dialogue.headings]
-        dialogue.headings[:] = [
-            (kind, f"plugin_dirs: {text}" if text == str(DOCS / "examples") else text) for kind, text in headings
-        ]
+        # The page shows a path of the checkout; the test runs elsewhere.
+        here = f"plugin_dirs: {DOCS / 'examples'}"
+        dialogue.headings[:] = [(k, here if "plugin_dirs" in text else text) for k, text in dialogue.headings]
         play(dialogue)
 
     def test_links_lead_somewhere(self) -> None:

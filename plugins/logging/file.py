@@ -1,9 +1,9 @@
 """Log to a file, or to a program.
 
-``logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] [bare] PATH``, or instead of the path
+``logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] [bare] OUTPUT``; OUTPUT is a path or
 ``|COMMAND ARGUMENT...``
 
-Settings: ``loglevel``, the highest level to log (default WARN). PATH may hold strftime fields, in local
+Settings: ``loglevel``, the highest level to log (default WARN). A path may hold strftime fields, in local
 time, and ``%i``, the id of the session, or ``parent`` for lines that belong to none:
 ``/var/log/qpsmtpd/%F`` is a file a day. ``nosplit`` keeps a session in the file in which it began.
 ``reopen`` opens the file again when a session begins, SIGHUP always does. ``tsformat`` is the strftime

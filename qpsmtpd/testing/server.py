@@ -10,6 +10,7 @@ assert client.say("HELO me") == "250 ..."
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def make_services(
     values = {"me": [ME]}
     for name, value in (config or {}).items():
         values[name] = [value] if isinstance(value, str) else list(value)
-    reactor = reactor or Clock()
-    return Services(Config((), values), Log(Level.DEBUG), dns or MemoryResolver(), reactor, maybeDeferred)
+    log = Log(Level.DEBUG)
+    spool = Path(tempfile.gettempdir())
+    return Services(
+        Config((), values), log, dns or MemoryResolver(), reactor or Clock(), maybeDeferred, spool
+    )
 
 
 class Server:

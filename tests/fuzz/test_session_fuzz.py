@@ -19,10 +19,11 @@ from qpsmtpd.testing.dialogue import add_hook
 EXAMPLES = int(os.environ.get("QPSMTPD_FUZZ", "1500"))
 
 LINES = [
-    b"EHLO x", b"HELO x", b"MAIL FROM:<a@b>", b"MAIL FROM:<>", b"MAIL FROM:<a@b> SIZE=9999999999 BODY=8BITMIME",
+    b"EHLO x", b"HELO x", b"MAIL FROM:<a@b>", b"MAIL FROM:<>",
+    b"MAIL FROM:<a@b> SIZE=9999999999 BODY=8BITMIME",
     b"RCPT TO:<c@d>", b"RCPT TO:<postmaster>", b"DATA", b"RSET", b"NOOP", b"VRFY x", b"HELP", b"QUIT", b"FOO",
-    b"STARTTLS", b"AUTH PLAIN AGEAYg==", b"AUTH LOGIN", b"YQ==", b"*", b".", b"..", b"", b"Subject: x", b" folded",
-    b"x" * 5000, b"\xff\x00\xc3\xa9",
+    b"STARTTLS", b"AUTH PLAIN AGEAYg==", b"AUTH LOGIN", b"YQ==", b"*", b".", b"..", b"",
+    b"Subject: x", b" folded", b"x" * 5000, b"\xff\x00\xc3\xa9",
 ]  # fmt: skip
 ENDS = [b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b""]
 VERDICTS = [*OUTCOMES, "raise oops", "rubbish", "never", *(f"after 1 {name}" for name in OUTCOMES)]

@@ -175,7 +175,6 @@ class PausingEndpoint(MemoryEndpoint):
 class StreamTests(ForwardCase):
     def test_streams(self) -> None:
         """A message on disk is read as fast as the next hop takes it, a piece at a time."""
-        Path("spool").mkdir(exist_ok=True)
         self.load(endpoint=PausingEndpoint())
         self.tried.message("Subject: x\n\n", recipients=("<b@example.org>",))
         body = self.tried.transaction.body

@@ -128,7 +128,9 @@ class Server:
 
     def messages(self) -> list[bytes]:
         """Give the delivered messages in the order of delivery."""
-        files = sorted(self.new.iterdir(), key=lambda path: path.stat().st_mtime_ns) if self.new.exists() else []
+        if not self.new.exists():
+            return []
+        files = sorted(self.new.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         return [path.read_bytes() for path in files]
 
     def take_messages(self, count: int) -> list[bytes]:

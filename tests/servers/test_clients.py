@@ -62,7 +62,8 @@ class ClientTests(unittest.TestCase):
         login = ["--auth", "PLAIN", "--auth-user", "user@example.org", "--auth-password", "wrong"]
         self.assertEqual(run(*options, *login, check=False).returncode, 28)
         wrong = run(*options, "--tls", *login, check=False)
-        self.assertIn("535 5.7.8 PLAIN authentication failed for user@example.org from 127.0.0.1", wrong.stdout)
+        refusal = "535 5.7.8 PLAIN authentication failed for user@example.org from 127.0.0.1"
+        self.assertIn(refusal, wrong.stdout)
 
     def test_curl(self) -> None:
         for scheme, options in (("smtp", []), ("smtp", ["--ssl-reqd", "-k"]), ("smtps", ["-k"])):
@@ -87,7 +88,8 @@ class ClientTests(unittest.TestCase):
     def test_openssl_speaks_both_versions(self) -> None:
         for version in ("-tls1_2", "-tls1_3"):
             for where, port in ((["-starttls", "smtp"], self.server.port), ([], self.server.smtps_port)):
-                done = run("openssl", "s_client", version, *where, "-connect", f"127.0.0.1:{port}", stdin="QUIT\r\n")
+                address = ["-connect", f"127.0.0.1:{port}"]
+                done = run("openssl", "s_client", version, *where, *address, stdin="QUIT\r\n")
                 self.assertIn("Verification error: self-signed certificate", done.stdout)
 
     def test_smtp_source_2000(self) -> None:

@@ -84,7 +84,7 @@ class KillTests(unittest.TestCase):
         self.assertGreater(len(load.accepted), KILLS)
         self.assertEqual(load.accepted - found.keys(), set(), "accepted, but not in new/")
         self.assertEqual({name for name, count in found.items() if count > 1}, set(), "delivered twice")
-        print(f"{KILLS} kills, {load.sent} messages tried, {len(load.accepted)} accepted, {len(found)} stored")
+        print(f"{KILLS} kills, {load.sent} messages, {len(load.accepted)} accepted, {len(found)} stored")
 
 
 if __name__ == "__main__":
