@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from .config import Config, ConfigError, Line
@@ -81,7 +83,7 @@ class Built:
         self._load("plugins")
         for line in self.lines.values():
             self.log.emit(Level.INFO, "Loaded %s", line.text)
-        self.collect(lambda: self._load_certificate(not dry))
+        self.collect(lambda: self._load_certificate(dry))
         if not self.errors:
             self.engine = self.collect(lambda: Engine(self.registry, self.services))
         if self.engine is not None:
@@ -109,19 +111,22 @@ class Built:
             self.registry.add(plugin)
         self.loading = None
 
-    def _load_certificate(self, make: bool) -> None:
+    def _load_certificate(self, dry: bool) -> None:
         files = self.services.tls
         if files is None:
             return
-        if files.self_signed and not files.certificate.exists():
-            if files.key.exists():
-                raise TLSConfigError(f"{files.key}: a key without its certificate {files.certificate}")
-            if not make:
-                return
+        missing = files.self_signed and not files.certificate.exists()
+        if missing and files.key.exists():
+            raise TLSConfigError(f"{files.key}: a key without its certificate {files.certificate}")
+        if missing and dry:
+            with TemporaryDirectory() as place:
+                passing = replace(files, certificate=Path(place, "crt"), key=Path(place, "key"))
+                self._make_certificate(passing)
+                self._server_tls(passing)
+            return
+        if missing:
             self._make_certificate(files)
-        self.tls = ServerTLS(
-            files, ciphers=self.config.value("tls_ciphers"), protocols=self.config.value("tls_protocols")
-        )
+        self.tls = self._server_tls(files)
 
     def _make_certificate(self, files: TLSFiles) -> None:
         files.certificate.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +134,10 @@ class Built:
             make_self_signed(files.certificate, files.key, self.config.value("me"))
         except ValueError as error:
             raise self.config.error("me", f"cannot make a certificate for this name: {error}", 0) from None
+
+    def _server_tls(self, files: TLSFiles) -> ServerTLS:
+        ciphers, protocols = self.config.value("tls_ciphers"), self.config.value("tls_protocols")
+        return ServerTLS(files, ciphers=ciphers, protocols=protocols)
 
 
 def read_server(line: Line) -> tuple[str, int]:
