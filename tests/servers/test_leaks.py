@@ -7,6 +7,7 @@ import resource
 import socket
 import unittest
 from pathlib import Path
+from typing import BinaryIO
 
 from harness import ROOT, Server, running, wait_until
 
@@ -100,6 +101,46 @@ class LeakTests(unittest.TestCase):
         self.assertEqual(list((self.server.directory / "spool").iterdir()), [])
         self.assertEqual(list((self.server.directory / "mail" / "tmp").iterdir()), [])
         print(f"descriptors {before}, holding {held.strip()}, {memory} KiB, then {resident(self.server)} KiB")
+
+
+class MemoryTests(unittest.TestCase):
+    """A message of any size passes through little memory."""
+
+    def test_100_megabytes(self) -> None:
+        server = self.enterContext(running({"databytes": "0\n"}))
+        for size in (1000, 3_000_000):
+            self.deliver(server, size)
+        before = resident(server)
+        # Resets the peak, see proc(5).
+        Path(f"/proc/{server.pid}/clear_refs").write_text("5")
+        self.deliver(server, 100_000_000)
+        peak = int(Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+        print(f"100 MB: {before} KiB before, at most {peak} KiB")
+        self.assertLess(peak - before, 2048 + 10)
+
+    def deliver(self, server: Server, size: int) -> None:
+        """Send a message of about a size, check that it arrived, and remove it."""
+        line = b"0123456789" * 7 + b"\r\n"
+        with talk(
+            server, b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@localhost>\r\nDATA\r\n"
+        ) as client:
+            replies = client.makefile("rb")
+            wait_for(replies, b"354")
+            for _ in range(size // len(line * 1000) + 1):
+                client.sendall(line * 1000)
+            client.sendall(b".\r\n")
+            wait_for(replies, b"250 2.0.0 Queued!")
+        (path,) = server.new.iterdir()
+        self.assertGreater(path.stat().st_size, size * 0.98)
+        path.unlink()
+
+
+def wait_for(replies: BinaryIO, start: bytes) -> None:
+    """Read replies up to one that begins so."""
+    for line in replies:
+        if line.startswith(start):
+            return
+    raise AssertionError(f"the server never said {start!r}")
 
 
 if __name__ == "__main__":
