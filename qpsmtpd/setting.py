@@ -102,7 +102,9 @@ class Setting(Generic[T]):
         default: int = 0, *, minimum: int = 0, maximum: int | None = None, **options: Any
     ) -> Setting[int]:
         """Declare a whole number within bounds."""
-        bounds = f"a whole number of at least {minimum}" + (f" and at most {maximum}" if maximum else "")
+        bounds = f"a whole number of at least {minimum}"
+        if maximum is not None:
+            bounds += f" and at most {maximum}"
 
         def read(word: str) -> int:
             if not re.fullmatch(r"-?[0-9]+", word):
