@@ -399,6 +399,7 @@ class ListenerTests(CheckCase):
             "tcp:1:2:3:4:5",
             "65536",
             "[::1]:70000",
+            "haproxy:tcp:65536",
             "300.1.1.1:25",
             "[:::]:25",
             "mail.example.org:25",

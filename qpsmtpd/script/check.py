@@ -21,7 +21,9 @@ from .finding import Finding, Findings, shown, summary
 from .rehearsal import Rehearsal, rehearse
 
 HELP = "load a configuration as the server would, and list every mistake"
-INTERFACE = re.compile(r"tcp6?:(?P<port>[0-9]+)(?::interface=(?P<address>(?:\\:|[0-9A-Fa-f.])+))?(?::.*)?")
+INTERFACE = re.compile(
+    r"(?:haproxy:)?tcp6?:(?P<port>[0-9]+)(?::interface=(?P<address>(?:\\:|[0-9A-Fa-f.])+))?(?::.*)?"
+)
 
 
 def run(arguments: Namespace) -> int:
