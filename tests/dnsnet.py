@@ -1,15 +1,19 @@
 """A network in memory with name servers on it: a clock, datagrams, streams, and what each server says."""
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorTCP, IReactorUDP
+from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReadDescriptor
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.names import dns
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
+
+from qpsmtpd.kit import dns_exchange
 
 NS1, NS2 = ("192.0.2.53", 53), ("2001:db8::53", 5353)
 SOA = dns.RRHeader("example.com", dns.SOA, ttl=900, payload=dns.Record_SOA(minimum=60))
@@ -38,25 +42,54 @@ def silent(query: dns.Message) -> None:
     """Be a server that never answers."""
 
 
-class Port:
-    """A UDP port: connected to one server, it remembers what was sent."""
+class Socket:
+    """A UDP socket: connected to one server, it must not block, nor be closed while the reactor knows it."""
 
-    def __init__(self, network: "Network", protocol, interface: str) -> None:
-        self.network, self.protocol, self.interface = network, protocol, interface
+    def __init__(self, network: "Network", family: int, kind: int) -> None:
+        self.network, self.family, self.kind = network, family, kind
+        self.number = len(network.sockets)
+        self.arrived: deque[bytes | OSError] = deque()
         self.server = None
-        self.open = True
+        self.open = self.blocking = True
+        network.sockets.append(self)
 
-    def connect(self, host: str, port: int) -> None:
-        self.server = (host, port)
+    def fileno(self) -> int:
+        return self.number if self.open else -1
 
-    def write(self, datagram: bytes, addr=None) -> None:
-        if self.network.broken:
-            raise OSError("network is unreachable")
+    def setblocking(self, flag: bool) -> None:
+        self.blocking = flag
+
+    def connect(self, server) -> None:
+        self.network.step("connect")
+        self.server = server
+
+    def send(self, datagram: bytes) -> None:
+        assert self.open and self.server and not self.blocking
+        self.network.step("send")
         self.network.sent.append((self, datagram))
 
-    def stopListening(self) -> None:
+    def recv(self, size: int) -> bytes:
+        assert self.open and not self.blocking
+        if not self.arrived:
+            raise BlockingIOError
+        datagram = self.arrived.popleft()
+        if isinstance(datagram, OSError):
+            raise datagram
+        return datagram[:size]
+
+    def close(self) -> None:
+        assert self.number not in self.network.readers
         self.open = False
-        self.protocol.doStop()
+
+    def bring(self, *datagrams: bytes | OSError) -> None:
+        """Let datagrams arrive, or errors; the reactor says so as long as it is asked to."""
+        self.arrived.extend(datagrams)
+        while self.arrived and self.number in self.network.readers:
+            self.network.readers[self.number].doRead()
+
+    def lose(self) -> None:
+        """Let the reactor find an error on the socket, as epoll and poll do."""
+        self.network.readers.pop(self.number).connectionLost(Failure(ConnectionDone()))
 
 
 class Stream:
@@ -82,24 +115,31 @@ class Stream:
         self.protocol.connectionLost(Failure(ConnectionDone()))
 
 
-@implementer(IReactorUDP, IReactorTCP)
+@implementer(IReactorFDSet, IReactorTCP)
 class Network(Clock):
     """A reactor whose other end is a server per address."""
 
     def __init__(self, *servers: Server) -> None:
         super().__init__()
         self.servers = dict(zip((NS1, NS2), servers, strict=False))
-        self.ports: list[Port] = []
+        self.sockets: list[Socket] = []
+        self.readers: dict[int, IReadDescriptor] = {}
         self.streams: list[Stream] = []
-        self.sent: list[tuple[Port, bytes]] = []
+        self.sent: list[tuple[Socket, bytes]] = []
         self.asked: list[tuple[str, dns.Query]] = []
-        self.broken = False
+        self.broken = ""
 
-    def listenUDP(self, port, protocol, interface="", maxPacketSize=8192) -> Port:
-        listening = Port(self, protocol, interface)
-        self.ports.append(listening)
-        protocol.makeConnection(listening)
-        return listening
+    def step(self, name: str) -> None:
+        """Fail where the network is broken."""
+        if self.broken == name:
+            raise OSError(name)
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        self.step("addReader")
+        self.readers[reader.fileno()] = reader
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        self.readers.pop(reader.fileno(), None)
 
     def connectTCP(self, host, port, factory, timeout=30, bindAddress=None) -> Stream:
         self.streams.append(Stream((host, port), factory))
@@ -108,16 +148,27 @@ class Network(Clock):
     def run(self) -> None:
         """Bring all datagrams to their servers, and back what these say."""
         while self.sent:
-            port, datagram = self.sent.pop(0)
+            socket, datagram = self.sent.pop(0)
             query = parse(datagram)
-            self.asked.append((port.server[0], query.queries[0]))
-            reply = self.servers[port.server](query)
-            if reply is not None and port.open:
-                port.protocol.datagramReceived(octets(reply), port.server)
+            self.asked.append((socket.server[0], query.queries[0]))
+            reply = self.servers[socket.server](query)
+            if reply is not None:
+                socket.bring(octets(reply))
 
     def idle(self) -> bool:
-        """Tell whether nothing is left: no timer, no open port, no open stream."""
-        return not (self.getDelayedCalls() or any(i.open for i in [*self.ports, *self.streams]))
+        """Tell whether nothing is left: no timer, no reader, no open socket, no open stream."""
+        kept = [i for i in (*self.sockets, *self.streams) if i.open]
+        return not (self.getDelayedCalls() or self.readers or kept)
+
+
+class NetworkTestCase(SynchronousTestCase):
+    """A test that has a network."""
+
+    def connect(self, *servers: Server) -> Network:
+        """Make a network the one that sockets are opened on."""
+        self.network = Network(*servers)
+        self.patch(dns_exchange, "socket", lambda family, kind: Socket(self.network, family, kind))
+        return self.network
 
 
 def parse(datagram: bytes) -> dns.Message:

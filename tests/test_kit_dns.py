@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.names import dns
-from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.kit.dns import Answer, Resolver, Status
 from qpsmtpd.kit.dns_answer import NO_SUCH_NAME
 
-from .dnsnet import NS1, NS2, SOA, Network, octets, record, saying, silent
+from .dnsnet import NS1, NS2, SOA, NetworkTestCase, octets, parse, record, saying, silent
 
 ADDRESS = record("example.com", dns.Record_A("192.0.2.1"), 300)
 HERE = saying(ADDRESS)
@@ -28,12 +27,12 @@ def families(ipv4, ipv6):
     return lambda query: (ipv4 if query.queries[0].type == dns.A else ipv6)(query)
 
 
-class ResolverTestCase(SynchronousTestCase):
+class ResolverTestCase(NetworkTestCase):
     """A resolver with one server."""
 
     def resolver(self, server, **settings):
         """Give a resolver that knows nothing of the machine the test runs on."""
-        self.network = Network(server)
+        self.connect(server)
         settings = {"hosts": "/nonexistent/hosts", "resolv_conf": "/nonexistent/resolv.conf", **settings}
         return Resolver(self.network, [NS1], **settings)
 
@@ -82,9 +81,9 @@ class QuestionTests(ResolverTestCase):
 
     def test_servers(self):
         """Servers are given as addresses and asked in their order."""
-        self.assertRaises(ValueError, Resolver, Network(), [("ns.example.com", 53)])
-        self.network = Network(saying(rcode=dns.ESERVER), HERE)
-        self.assertEqual(FOUND, self.ask(Resolver(self.network, [NS1, NS2], hosts="").a("example.com")))
+        network = self.connect(saying(rcode=dns.ESERVER), HERE)
+        self.assertRaises(ValueError, Resolver, network, [("ns.example.com", 53)])
+        self.assertEqual(FOUND, self.ask(Resolver(network, [NS1, NS2], hosts="").a("example.com")))
 
     @settings(max_examples=100, derandomize=True, deadline=None)
     @given(st.binary(max_size=60), st.integers(0, 250), st.sampled_from(["a", "mx", "txt"]))
@@ -125,11 +124,17 @@ class AddressesTests(ResolverTestCase):
         for ipv4, ipv6, answer in rows:
             self.assertEqual(answer, self.ask(self.resolver(families(ipv4, ipv6)).addresses("example.com")))
 
+    def test_guessing(self):
+        """RFC 5452: a number and a socket of its own for each question, so that no guess fits two."""
+        self.patch(dns, "randomSource", iter((7, 9)).__next__)
+        self.resolver(silent).addresses("example.com")
+        self.assertEqual([7, 9], [parse(datagram).id for socket, datagram in self.network.sent])
+        self.assertEqual(self.network.sockets, [socket for socket, datagram in self.network.sent])
+
     def test_at_once(self):
         """Both are asked before either is answered, and both are given up together."""
         answer = self.resolver(silent).addresses("example.com")
-        self.network.run()
-        self.assertEqual(2, self.asked())
+        self.assertEqual(2, len(self.network.sent))
         answer.cancel()
         self.failureResultOf(answer, CancelledError)
         self.assertTrue(self.network.idle())
@@ -255,9 +260,7 @@ class SystemTests(ResolverTestCase):
 
     def test_hosts(self):
         """Addresses in the hosts file count before the DNS, for the family that is there."""
-        text = (
-            "# 1\n192.0.2.7\tOne.Example one. # two\n192.0.2.8 one\n2001:DB8::7 one\n\nx y\n192.0.2.7 one\n"
-        )
+        text = "# 1\n192.0.2.7\tOne.Example one. # two\n192.0.2.8 one\n2001:DB8::7 one\n\nx y\n192.0.2.7 one"
         resolver = self.resolver(saying(), hosts=self.file(text))
         self.assertEqual(("192.0.2.7", "192.0.2.8"), self.ask(resolver.a("ONE")).values)
         self.assertEqual(("2001:db8::7",), self.ask(resolver.aaaa("one.")).values)
@@ -280,16 +283,13 @@ class SystemTests(ResolverTestCase):
     def test_resolv_conf(self):
         """Without servers those of resolv.conf are asked, three at most, or the one of this machine."""
         rows = [
-            (
-                "nameserver 192.0.2.53\nsearch example.com\nnameserver 2001:db8::53\n",
-                ["192.0.2.53", "2001:db8::53"],
-            ),
+            ("nameserver 192.0.2.53\nsearch a.test\nnameserver 2001:db8::53", ["192.0.2.53", "2001:db8::53"]),
             ("# nameserver 192.0.2.1\nnameserver\nnameserver x\nnameserver fe80::1%eth0", ["fe80::1%eth0"]),
             ("".join(f"nameserver 192.0.2.{i}\n" for i in range(1, 9)), [f"192.0.2.{i}" for i in (1, 2, 3)]),
             ("", ["127.0.0.1"]),
         ]
         for text, servers in rows:
-            network = Network()
+            network = self.connect()
             resolver = Resolver(network, hosts="/nonexistent", resolv_conf=self.file(text))
             network.servers = dict.fromkeys([(server, 53) for server in servers], saying(rcode=dns.ESERVER))
             answer = resolver.a("example.com")

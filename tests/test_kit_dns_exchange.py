@@ -1,13 +1,14 @@
 """How servers are asked: again, elsewhere, over TCP, and never longer than allowed."""
 
-from twisted.internet.error import ConnectionRefusedError
+from socket import AF_INET, AF_INET6, SOCK_DGRAM
+
+from twisted.internet import error
 from twisted.names import dns
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.kit.dns_exchange import Exchange
 
-from .dnsnet import NS1, NS2, Network, Port, framed, octets, record, saying, silent
+from .dnsnet import NS1, NS2, NetworkTestCase, Socket, framed, octets, record, saying, silent
 
 HERE = record("example.com", dns.Record_A("192.0.2.1"))
 LONG = record("example.com", dns.Record_TXT(*[b"x" * 200] * 30))
@@ -25,12 +26,12 @@ def altered(change):
     return server
 
 
-class ExchangeTestCase(SynchronousTestCase):
+class ExchangeTestCase(NetworkTestCase):
     """An exchange on a network of servers."""
 
-    def ask(self, *servers, timeout=5.0, broken=False):
+    def ask(self, *servers, timeout=5.0, broken=""):
         """Ask servers for the address of example.com; `results` has what came of it."""
-        self.network = Network(*servers)
+        self.connect(*servers)
         self.network.broken = broken
         self.results = []
         query = dns.Query("Example.com", dns.A, dns.IN)
@@ -99,7 +100,7 @@ class DatagramTests(ExchangeTestCase):
             self.assertEqual((asked, details), (len(self.network.asked), self.details()))
         self.advance(0.2)
         self.assertEqual(["timeout"], self.details())
-        self.assertEqual(1, len(self.network.ports))
+        self.assertEqual(1, len(self.network.sockets))
 
     def test_time_limit(self):
         """The limit is that of the whole, also when it is shorter than the first wait."""
@@ -132,13 +133,20 @@ class DatagramTests(ExchangeTestCase):
             self.advance(1)
             self.assertEqual(["NOERROR"], self.details(), row)
 
+    def test_nothing_there(self):
+        """A socket that was said to be readable, and is not, is waited for."""
+        kept = []
+        self.ask(kept.append)
+        self.network.readers[0].doRead()
+        self.assertEqual([], self.details())
+        self.network.sockets[0].bring(octets(good(kept[0])))
+        self.assertEqual(["NOERROR"], self.details())
+
     def test_no_word_after_the_end(self):
         """Datagrams that come after the answer change nothing."""
         kept = []
         self.ask(kept.append)
-        protocol = self.network.ports[0].protocol
-        for _ in range(2):
-            protocol.datagramReceived(octets(good(kept[0])), NS1)
+        self.network.sockets[0].bring(*[octets(good(kept[0]))] * 2)
         self.assertEqual(["NOERROR"], self.details())
 
     def test_old_server(self):
@@ -157,12 +165,13 @@ class ServersTests(ExchangeTestCase):
     """Several servers."""
 
     def test_first(self):
-        """Only the first server is asked when it answers; over IPv6 a port of that family is used."""
+        """Only the first server is asked when it answers; over IPv6 a socket of that family is used."""
         self.ask(good, silent)
         self.assertEqual([NS1[0]], [server for server, query in self.network.asked])
         self.ask(silent, good)
         self.advance(1)
-        self.assertEqual(["", "::"], [port.interface for port in self.network.ports])
+        kinds = [(socket.family, socket.kind) for socket in self.network.sockets]
+        self.assertEqual([(AF_INET, SOCK_DGRAM), (AF_INET6, SOCK_DGRAM)], kinds)
         self.assertEqual(["NOERROR"], self.details())
 
     def test_unable(self):
@@ -173,15 +182,16 @@ class ServersTests(ExchangeTestCase):
         self.assertEqual(["REFUSED"], self.details())
 
     def test_all_broken(self):
-        """Without a network all fails at once."""
-        self.ask(silent, silent, broken=True)
-        self.assertEqual((["unreachable"], 2), (self.details(), len(self.network.ports)))
+        """Without a network all fails at once, at whatever step that shows."""
+        for step in ("connect", "addReader", "send"):
+            self.ask(silent, silent, broken=step)
+            self.assertEqual((["unreachable"], 2), (self.details(), len(self.network.sockets)))
 
     def test_nobody_listens(self):
-        """A refused datagram sends the question on, whether the reactor tells or closes the port."""
-        for tell in (lambda port: port.protocol.connectionRefused(), Port.stopListening):
+        """A refused datagram sends the question on, whether it is read or the reactor sees it first."""
+        for tell in (lambda socket: socket.bring(ConnectionRefusedError()), Socket.lose):
             self.ask(silent, good)
-            tell(self.network.ports[0])
+            tell(self.network.sockets[0])
             self.network.run()
             self.assertEqual(["NOERROR"], self.details())
 
@@ -198,7 +208,7 @@ class ServersTests(ExchangeTestCase):
         kept = []
         self.ask(kept.append, silent)
         self.advance(1)
-        self.network.ports[0].protocol.datagramReceived(octets(good(kept[0])), NS1)
+        self.network.sockets[0].bring(octets(good(kept[0])))
         self.assertEqual(["NOERROR"], self.details())
 
     def test_stop(self):
@@ -257,7 +267,7 @@ class StreamTests(ExchangeTestCase):
         """If the server takes no connection, the next is asked."""
         self.ask(saying(LONG), good)
         stream = self.network.streams[0]
-        stream.factory.clientConnectionFailed(stream, Failure(ConnectionRefusedError()))
+        stream.factory.clientConnectionFailed(stream, Failure(error.ConnectionRefusedError()))
         self.network.run()
         self.assertEqual(["NOERROR"], self.details())
 
@@ -265,9 +275,7 @@ class StreamTests(ExchangeTestCase):
         """Once the stream is asked, datagrams are neither sent to the server nor taken from it."""
         kept = []
         self.ask(kept.append)
-        port = self.network.ports[0]
-        for _ in range(2):
-            port.protocol.datagramReceived(octets(saying(LONG)(kept[0])), NS1)
+        self.network.sockets[0].bring(*[octets(saying(LONG)(kept[0]))] * 2)
         self.advance(4)
         self.assertEqual(([], 1, 1), (self.details(), len(self.network.asked), len(self.network.streams)))
         self.exchange.stop()

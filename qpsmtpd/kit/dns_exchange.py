@@ -2,28 +2,31 @@
 
 Knows datagrams, streams and the header of a message; must not know what records mean, nor of any cache.
 `twisted.names.client` is not used: a cancelled or reissued query of it leaves its timers behind, its TCP
-queries outlast every limit, and it takes any answer that bears the right number. Its codec is.
+queries outlast every limit, and it takes any answer that bears the right number. Its codec is. Nor is
+`listenUDP`: it logs two lines for each port, and nothing turns that off.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Final
 
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
     IDelayedCall,
+    IReactorFDSet,
     IReactorTCP,
     IReactorTime,
-    IReactorUDP,
+    IReadDescriptor,
 )
-from twisted.internet.protocol import ClientFactory, DatagramProtocol
+from twisted.internet.protocol import ClientFactory
 from twisted.names import dns
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 UDP_PAYLOAD: Final = 1232  # octets that pass every path in one piece; announced with EDNS (RFC 6891)
 MAX_DATAGRAM: Final = 8192  # octets read of one
@@ -106,10 +109,10 @@ class Exchange:
         self._done(message, detail)
 
 
-class _Peer(DatagramProtocol):
+class _Peer:
     """One server, asked from a port of its own: a guess must hit the number and the port (RFC 5452)."""
 
-    noisy = False
+    __slots__ = ("_connector", "_datagrams", "_exchange", "_question", "_server")
 
     def __init__(self, exchange: Exchange, server: Server, query: dns.Query) -> None:
         self._exchange: Exchange | None = exchange
@@ -117,6 +120,7 @@ class _Peer(DatagramProtocol):
         self._question = dns.Message(dns.randomSource(), recDes=1)
         self._question.queries = [query]
         self._question.additional = [dns.RRHeader(b"", dns.OPT, UDP_PAYLOAD)]
+        self._datagrams: _Datagrams | None = None
         self._connector: IConnector | None = None
 
     def ask(self) -> None:
@@ -124,21 +128,17 @@ class _Peer(DatagramProtocol):
         if self._exchange is None or self._connector is not None:
             return
         try:
-            if self.transport is None:
-                interface = "::" if ":" in self._server[0] else ""
-                IReactorUDP(self._exchange.reactor).listenUDP(0, self, interface, MAX_DATAGRAM)
-                assert self.transport is not None
-                # Connected: the kernel drops what others send and tells us when the port is closed.
-                self.transport.connect(*self._server)
-            self.transport.write(self._question.toStr(), None)
-        except (OSError, CannotListenError):
+            if self._datagrams is None:
+                self._datagrams = _Datagrams(IReactorFDSet(self._exchange.reactor), self._server, self)
+            self._datagrams.send(self._question.toStr())
+        except OSError:
             self.fail("unreachable")
 
     def close(self) -> None:
         """Hear nothing more and close what is open."""
         self._exchange = None
-        if self.transport is not None:
-            self.transport.stopListening()
+        if self._datagrams is not None:
+            self._datagrams.close()
         if self._connector is not None:
             self._connector.disconnect()
 
@@ -147,15 +147,7 @@ class _Peer(DatagramProtocol):
         if self._exchange is not None:
             self._exchange.failed(self, detail)
 
-    def connectionRefused(self) -> None:
-        """Go on to the next server: nobody listens here."""
-        self.fail("unreachable")
-
-    def stopProtocol(self) -> None:
-        """Do the same when the reactor has closed the port, as epoll does on ECONNREFUSED."""
-        self.fail("unreachable")
-
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+    def datagram_received(self, datagram: bytes) -> None:
         """Take the answer; whatever is not one is ignored, for the true one may still come."""
         if self._exchange is None or self._connector is not None:
             return
@@ -211,6 +203,55 @@ class _Peer(DatagramProtocol):
         # The codec keeps silent about records that the end of a message cut off.
         complete = len(message.answers) == int.from_bytes(octets[6:8], "big")
         return message if complete or message.trunc else None
+
+
+@implementer(IReadDescriptor)
+class _Datagrams:
+    """UDP to one server: the kernel chooses the port at random and drops what others send."""
+
+    __slots__ = ("_peer", "_reactor", "_socket")
+
+    def __init__(self, reactor: IReactorFDSet, server: Server, peer: _Peer) -> None:
+        """Open a port; raises OSError if there is none, or no way to the server."""
+        self._reactor = reactor
+        self._peer = peer
+        self._socket = socket(AF_INET6 if ":" in server[0] else AF_INET, SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.connect(server)
+            reactor.addReader(self)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def send(self, datagram: bytes) -> None:
+        """Send a datagram; raises OSError if that is impossible or an earlier one was refused."""
+        self._socket.send(datagram)
+
+    def close(self) -> None:
+        """Close the port, in this order: the reactor finds a descriptor by its number."""
+        self._reactor.removeReader(self)
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "DNS"
+
+    def doRead(self) -> None:
+        try:
+            datagram = self._socket.recv(MAX_DATAGRAM)
+        except BlockingIOError:
+            return  # it was there and is gone: its checksum was wrong
+        except OSError:
+            self._peer.fail("unreachable")  # nobody listens there
+        else:
+            self._peer.datagram_received(datagram)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Do the same when the reactor has seen the error first, as epoll and poll do."""
+        self._peer.fail("unreachable")
 
 
 class _StreamFactory(ClientFactory):
