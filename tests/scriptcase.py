@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.loader import shipped
 from qpsmtpd.script import main
+from qpsmtpd.script.check import check
 
 HEAD = """from qpsmtpd import DECLINED, DENY, OK, OUTCOMES, Plugin, Setting, isa_plugin
 from qpsmtpd.kit.match import Compiled, HostPatterns, Networks
@@ -77,3 +78,24 @@ class ScriptCase(SynchronousTestCase):
             except SystemExit as end:
                 status = end.code
         return status, output.getvalue(), error.getvalue()
+
+
+class CheckCase(ScriptCase):
+    def found(self, *directories):
+        """Give the findings, with places relative to the directory."""
+        findings = check([self.directory, *directories])
+        return [
+            str(finding).replace(f"{self.directory}/", "").replace(f"{self.place}/", "")
+            for finding in findings
+        ]
+
+    @property
+    def place(self):
+        return self.directory.relative_to(Path.cwd())
+
+    def assert_found(self, *expected):
+        """Demand exactly these findings, each known by its beginning."""
+        found = self.found()
+        self.assertEqual(len(expected), len(found), found)
+        for text, finding in zip(expected, found, strict=True):
+            self.assertIn(text, finding)
