@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from qpsmtpd.hooks import HOOKS, METHODS, Kind
 
 UPSTREAM = """
-"logging config user_config pre-connection connect ehlo_parse ehlo helo_parse helo auth_parse auth
+logging config user_config pre-connection connect ehlo_parse ehlo helo_parse helo auth_parse auth
 auth-plain auth-login auth-cram-md5 rcpt_parse rcpt_pre rcpt mail_parse mail mail_pre data
 data_headers_end data_post_headers data_post queue_pre queue queue_post vrfy noop quit
 reset_transaction disconnect post-connection unrecognized_command deny ok received_line help
