@@ -18,7 +18,7 @@ class Limits:
     """The engine's settings as they were when a connection began; each field is a file of that name."""
 
     databytes: int = _limit(0, "octets", "largest message; 0 is no limit; announced as SIZE")
-    size_threshold: int = _limit(10000, "octets", "messages larger than this go to a spool file")
+    size_threshold: int = _limit(262144, "octets", "messages larger than this go to a spool file")
     max_recipients: int = _limit(1000, "recipients", "recipients of one message; 452 past it")
     max_errors: int = _limit(20, "errors", "bad commands in a session; 421 past it")
     max_auth_failures: int = _limit(5, "attempts", "failed AUTH attempts in a session; 421 past it")

@@ -18,10 +18,11 @@ from twisted.python.usage import UsageError
 
 from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
+from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
 from .log import Level
-from .spool import prepare_spool
 from .proxied import ProxiedFactory
+from .spool import prepare_spool
 from .tlsfiles import TLSConfigError
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
@@ -118,7 +119,7 @@ class MailService(MultiService):
         config = self.built.config
         if options["loglevel"] is not None and not engine.registry.has("logging"):
             engine.log.observe(int(options["loglevel"]))
-        self._spool_mode = _spool_mode(config)
+        self._spool_mode = read_spool_mode(config)
         self._grace = config.seconds("shutdown_grace", SHUTDOWN_GRACE)
         self._connections = Connections()
         self._max_connections = options.number("max-connections", config, 1000)
@@ -151,7 +152,7 @@ class MailService(MultiService):
                 factory = ProxiedFactory(factory)
             try:
                 endpoint = serverFromString(self.reactor, place)
-            except ValueError as error:
+            except Exception as error:  # whatever a parser of endpoints stumbles over
                 raise ConfigError(f"{description}: no address to listen on: {error}") from None
             service = StreamServerEndpointService(endpoint, factory)
             # twistd ends with status 1 and the reason if a port cannot be bound.
@@ -219,6 +220,7 @@ class MailService(MultiService):
             self._certificate_timer.cancel()
         stopped = maybeDeferred(super().stopService)
         stopped.addCallback(lambda _: self._connections.drain(self.reactor, self._grace))
+        stopped.addCallback(lambda _: self.built.services.dns.close())
         return stopped
 
 
@@ -234,12 +236,3 @@ def _build(options: Options, reactor: Any) -> Built:
     if not built.registry.has("queue"):
         built.log.emit(Level.WARN, "no queue plugin is loaded: every message will be refused with 451")
     return built
-
-
-def _spool_mode(config: Config) -> int:
-    lines = config.numbered("spool_perms")
-    text = lines[0].text if lines else "0700"
-    if not re.fullmatch("0?[0-7]{3}", text):
-        line = lines[0]
-        raise ConfigError(f"spool_perms: {text!r} is not an octal mode like 0700", line.file, line.number)
-    return int(text, 8)

@@ -49,6 +49,9 @@ class Lookup(ABC):
         spelled = question_name(name)
         return succeed(NO_SUCH_NAME) if spelled is None else self._ask(spelled, kind)
 
+    def close(self) -> None:
+        """Ask nothing more; whoever waits is told."""
+
     def a(self, name: str) -> Deferred[Answer]:
         """Look up IPv4 addresses."""
         return self._ask_valid(name, "A")
