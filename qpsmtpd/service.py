@@ -13,6 +13,7 @@ from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -159,6 +160,13 @@ class MailService(MultiService):
             service._raiseSynchronously = True
             service.setServiceParent(self)
         return descriptions
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, as the user that twistd was started by; one line says which one cannot be bound."""
+        try:
+            super().privilegedStartService()
+        except (CannotListenError, OSError, OverflowError) as error:
+            raise SystemExit(f"qpsmtpd: cannot listen: {error}") from None
 
     def startService(self) -> None:
         """Listen, and take HUP for a request to read everything again."""

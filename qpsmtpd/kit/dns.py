@@ -49,7 +49,7 @@ class Lookup(ABC):
         spelled = question_name(name)
         return succeed(NO_SUCH_NAME) if spelled is None else self._ask(spelled, kind)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a table has nothing to end
         """Ask nothing more; whoever waits is told."""
 
     def a(self, name: str) -> Deferred[Answer]:
