@@ -27,12 +27,22 @@ class InitTests(ScriptCase):
         """Every shipped file is there, and every one but those with places is as it was shipped."""
         self.run_command("init", self.new)
         source = shipped("config")
-        names = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+        files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+        names = {name for name in files if name.parts[0] != "ssl"}
         self.assertEqual(
             names, {path.relative_to(self.new) for path in self.new.rglob("*") if path.is_file()}
         )
         for name in names - {Path("plugins"), Path("spool_dir")}:
             self.assertEqual((source / name).read_bytes(), (self.new / name).read_bytes(), name)
+
+    def test_no_key_is_copied(self):
+        """A server that ran in a checkout made a key there, which stays its own."""
+        source = Path(self.mktemp())
+        (source / "ssl").mkdir(parents=True)
+        for name in ("plugins", "ssl/qpsmtpd-server.key"):
+            (source / name).write_text("x\n")
+        written = {path.name for path in init.contents(source, Path("/new"))}
+        self.assertEqual({"plugins", "spool_dir"}, written)
 
     def test_passwords(self):
         """A file for passwords is not readable for everybody."""

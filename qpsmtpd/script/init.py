@@ -14,6 +14,9 @@ from .finding import shown
 
 HELP = "write a working configuration directory"
 
+LEFT = frozenset({"ssl"})
+"""Directories that a server makes in its configuration, with a private key: never a pattern for another."""
+
 SECRET = frozenset({"flat_auth_pw"})
 """Files that will hold passwords."""
 
@@ -58,7 +61,9 @@ def contents(source: Path, directory: Path) -> dict[Path, str]:
     texts = {
         path.relative_to(source): path.read_text("utf-8")
         for path in sorted(source.rglob("*"))
-        if path.is_file() and not re.fullmatch(r"\..*|.*~", path.name)
+        if path.is_file()
+        and not re.fullmatch(r"\..*|.*~", path.name)
+        and path.relative_to(source).parts[0] not in LEFT
     }
     plugins, spool = Path("plugins"), Path("spool_dir")
     lines = texts[plugins].splitlines(keepends=True)
