@@ -1,0 +1,85 @@
+"""Clients behind a load balancer that speaks the PROXY protocol."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from qpsmtpd.proxied import HEADER_TIMEOUT, ProxiedFactory
+from qpsmtpd.testing import Server
+
+from .test_kit_smtpout_tls import certificate
+from .wires import TLSClient, TLSTransport
+
+HEADER = b"PROXY TCP4 192.0.2.77 192.0.2.25 5555 25\r\n"
+LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
+
+class ProxiedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = Server(
+            hooks={"connect": self.connect}, config={"reverse_dns": "0"}, tls_context=certificate().options()
+        )
+        self.clock = self.server.clock
+        self.seen: list[str] = []
+        self.client = self.proxied()
+
+    def tearDown(self) -> None:
+        self.clock.advance(0)
+        self.client.transport.end()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.assertEqual(0, len(self.server.factory.connections))
+
+    def connect(self, connection: Any) -> None:
+        self.seen.append(connection.remote_ip)
+
+    def proxied(self, **options: bool) -> TLSClient:
+        client = TLSClient.__new__(TLSClient)
+        self.server.factory._implicit_tls = options.get("implicit", False)
+        client.transport = TLSTransport()
+        client.transport.clock = self.clock
+        client.protocol = ProxiedFactory(self.server.factory).buildProtocol(None)
+        client.transport.protocol = client.protocol
+        client.protocol.makeConnection(client.transport)
+        return client
+
+    def test_waits(self) -> None:
+        """Nobody is greeted, nor judged, before the balancer has said who it is."""
+        self.assertEqual("", self.client.read())
+        self.assertEqual("", self.client.say(HEADER[:20]))
+        self.assertEqual([], self.seen)
+        self.assertEqual("220", self.client.say(HEADER[20:])[:3])
+        self.assertEqual(["192.0.2.77"], self.seen)
+
+    def test_same_segment(self) -> None:
+        """What comes behind the header in the same segment is not lost."""
+        said = self.client.say(HEADER + b"NOOP\r\n")
+        self.assertEqual(["220", "250"], [line[:3] for line in said.splitlines()])
+
+    def test_health_check(self) -> None:
+        """The balancer may speak for itself."""
+        self.assertEqual("220", self.client.say(LOCAL)[:3])
+        self.assertEqual([self.client.transport.getPeer().host], self.seen)
+
+    def test_no_header(self) -> None:
+        """Who does not begin with a header is cut."""
+        self.client.say(b"EHLO client.example\r\n")
+        self.assertTrue(self.client.transport.disconnecting)
+        self.assertEqual([], self.seen)
+
+    def test_silence(self) -> None:
+        self.clock.advance(HEADER_TIMEOUT)
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_starttls(self) -> None:
+        """TLS behind the header works as without."""
+        self.client.say(HEADER)
+        self.assertEqual("220", self.client.say(b"STARTTLS\r\n")[:3])
+        self.client.handshake()
+        self.assertEqual("250 2.0.0 OK\r\n", self.client.secretly(b"NOOP\r\n"))
+
+    def test_implicit_tls(self) -> None:
+        self.client.transport.end()
+        self.client = self.proxied(implicit=True)
+        self.client.say(HEADER)
+        self.client.handshake()
+        self.assertEqual("220", self.client.inner.data.decode()[:3])
