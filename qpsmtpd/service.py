@@ -234,8 +234,6 @@ class MailService(MultiService):
 
 def _build(options: Options, reactor: Any) -> Built:
     directories = config_directories(options["config"], os.environ)
-    if options["config"] and not Path(options["config"]).is_dir():
-        raise ConfigError(f"--config {options['config']}: there is no such directory")
     spool = Path(options["spool"]) if options["spool"] else None
     built = Built(Config(directories), reactor, spool)
     built.build(options.dns)
