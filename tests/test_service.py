@@ -1,0 +1,350 @@
+"""``twistd qpsmtpd``: options, listeners, reload, the orderly end."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from qpsmtpd.log import Event, Level
+from qpsmtpd.proxied import ProxiedFactory
+from qpsmtpd.service import CERTIFICATE_CHECK, MailService, Options, endpoint_description, makeService
+from qpsmtpd.tls import make_self_signed
+
+PLUGIN = """\
+from qpsmtpd import OK, Plugin
+
+class All(Plugin):
+    reloads = 0
+
+    def reload(self):
+        All.reloads += 1
+        raise RuntimeError("not today")
+
+    def hook_rcpt(self):
+        return OK
+
+    def hook_queue(self):
+        return OK
+"""
+CERTIFIED = """\
+from pathlib import Path
+
+from qpsmtpd import Plugin
+from qpsmtpd.tlsfiles import TLSFiles
+
+class Certified(Plugin):
+    def register(self):
+        self.services.tls = TLSFiles(Path("{certificate}"), Path("{key}"))
+"""
+
+
+class OptionTests(SynchronousTestCase):
+    def parse(self, *words: str) -> Options:
+        options = Options()
+        options.parseOptions(list(words))
+        return options
+
+    def test_repeatable(self) -> None:
+        options = self.parse("--listen", "25", "--listen=587", "--smtps", "465", "--dns", "192.0.2.53")
+        self.assertEqual(
+            (["25", "587"], ["465"], ["192.0.2.53"]), (options.listen, options.smtps, options.dns)
+        )
+
+    def test_numbers(self) -> None:
+        for words in (["--max-connections", "x"], ["--max-from-ip", "-1"], ["--loglevel", ""], ["--bogus"]):
+            self.assertRaises(UsageError, self.parse, *words)
+
+    def test_apart(self) -> None:
+        """Two sets of options share nothing."""
+        self.parse("--listen", "25")
+        self.assertEqual([], self.parse().listen)
+
+    def test_endpoints(self) -> None:
+        rows = {
+            "25": "tcp:25",
+            "127.0.0.1:25": "tcp:25:interface=127.0.0.1",
+            "localhost:25": "tcp:25:interface=127.0.0.1",
+            "[2001:db8::1]:25": r"tcp6:25:interface=2001\:db8\:\:1",
+            "unix:/run/x": "unix:/run/x",
+            "haproxy:tcp:25": "haproxy:tcp:25",
+        }
+        self.assertEqual(rows, {text: endpoint_description(text) for text in rows})
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "own").mkdir(parents=True)
+        self.write("me", "mx.example.org")
+        self.write("plugin_dirs", str(self.directory / "own"))
+        self.write("own/all.py", PLUGIN)
+        self.write("plugins", "all")
+        self.write("spool_dir", str(self.directory / "spool"))
+        self.write("reverse_dns", "0")
+        self.reactor = MemoryReactorClock()
+        self.events: list[Event] = []
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text + "\n")
+
+    def options(self, *words: str) -> Options:
+        options = Options()
+        options.parseOptions(["--config", str(self.directory), *words])
+        return options
+
+    def service(self, *words: str) -> MailService:
+        service = makeService(self.options(*words), self.reactor)
+        service.engine.log.observe(Level.DEBUG, self.events.append)
+        return service
+
+    def running(self, *words: str) -> MailService:
+        service = self.service(*words)
+        service.startService()
+        return service
+
+    def factory(self, listener: int = 0) -> Any:
+        return self.reactor.tcpServers[listener][1]
+
+    def connect(self, listener: int = 0) -> StringTransport:
+        peer = IPv4Address("TCP", "192.0.2.1", 5)
+        transport = StringTransport(peerAddress=peer)
+        transport.protocol = self.factory(listener).buildProtocol(peer)
+        transport.protocol.makeConnection(transport)
+        self.addCleanup(transport.protocol.connectionLost)
+        return transport
+
+    def logged(self, text: str) -> bool:
+        return any(text in str(event) for event in self.events)
+
+    def certify(self) -> None:
+        certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
+        make_self_signed(certificate, key, "mx.example.org")
+        self.write("own/certified.py", CERTIFIED.format(certificate=certificate, key=key))
+        self.write("plugins", "all\ncertified")
+
+
+class StartTests(Case):
+    def test_default(self) -> None:
+        """Without any word about it, nobody from outside can connect."""
+        self.running()
+        (server,) = self.reactor.tcpServers
+        self.assertEqual((2525, "127.0.0.1"), (server[0], server[3]))
+        self.assertTrue(self.connect().value().startswith(b"220 mx.example.org"))
+        self.assertTrue(self.logged("Listening on tcp:2525:interface=127.0.0.1"))
+
+    def test_config(self) -> None:
+        """Configuration says where, options say it louder."""
+        self.write("listen", "25\n127.0.0.1:587")
+        self.running()
+        self.assertEqual([25, 587], [server[0] for server in self.reactor.tcpServers])
+        self.reactor.tcpServers.clear()
+        self.running("--listen", "2500")
+        self.assertEqual([2500], [server[0] for server in self.reactor.tcpServers])
+
+    def test_limits(self) -> None:
+        """Limits hold over all listeners; options win."""
+        self.write("max_connections", "7")
+        self.running("--listen", "25", "--listen", "26", "--max-from-ip", "1")
+        self.assertEqual((7, 1), (self.factory().max_connections, self.factory().max_from_ip))
+        self.connect(0)
+        self.assertTrue(self.connect(1).value().startswith(b"421 4.7.0"))
+
+    def test_tls(self) -> None:
+        self.certify()
+        self.running("--listen", "25", "--smtps", "465")
+        plain, implicit = self.factory(0), self.factory(1)
+        self.assertEqual((False, True), (plain._implicit_tls, implicit._implicit_tls))
+        self.assertIsNotNone(plain.tls_context)
+
+    def test_proxied(self) -> None:
+        """Clients behind a load balancer are announced before they are greeted."""
+        self.running("--listen", "haproxy:tcp:25")
+        self.assertIsInstance(self.factory(), ProxiedFactory)
+        transport = self.connect()
+        self.assertEqual(b"", transport.value())
+        transport.protocol.dataReceived(b"PROXY TCP4 192.0.2.7 192.0.2.25 5 25\r\n")
+        self.assertTrue(transport.value().startswith(b"220 "))
+
+    def test_spool(self) -> None:
+        """The spool directory is made when the server starts, not when it is looked at."""
+        service = self.service()
+        self.assertFalse((self.directory / "spool").exists())
+        service.startService()
+        self.assertEqual(0o700, (self.directory / "spool").stat().st_mode & 0o777)
+
+    def test_no_queue(self) -> None:
+        """A server that can queue nothing says so."""
+        self.write("plugins", "")
+        heard: list[str] = []
+        self.patch(MailService, "startService", lambda _: None)
+        from qpsmtpd.log import Log
+
+        self.patch(Log, "emit", lambda _, level, text, *values, **names: heard.append(text))
+        makeService(self.options(), self.reactor)
+        self.assertIn("no queue plugin is loaded: every message will be refused with 451", heard)
+
+
+class MistakeTests(Case):
+    """A mistake ends the start with a line for each, and status 1."""
+
+    def refused(self, *words: str) -> list[str]:
+        with self.assertRaises(SystemExit) as caught:
+            makeService(self.options(*words), self.reactor)
+        # An exit "code" that is a text is printed, and the status is 1.
+        return [line.removeprefix("qpsmtpd: ") for line in str(caught.exception.code).splitlines()]
+
+    def test_directory(self) -> None:
+        options = Options()
+        options.parseOptions(["--config", "/nowhere"])
+        with self.assertRaises(SystemExit) as caught:
+            makeService(options, self.reactor)
+        self.assertEqual("qpsmtpd: /nowhere: no such configuration directory", caught.exception.code)
+
+    def test_each(self) -> None:
+        self.write("plugins", "bogus\nall wrong")
+        self.write("databytes", "many")
+        lines = self.refused()
+        self.assertEqual(3, len(lines), lines)
+        for line in lines:
+            self.assertTrue(line.startswith(str(self.directory)), line)
+
+    def test_endpoint(self) -> None:
+        for words in (["--listen", "bogus:1"], ["--listen", "tcp:x"], ["--listen", "haproxy:bogus"]):
+            (line,) = self.refused(*words)
+            self.assertIn(words[1], line)
+
+    def test_smtps_without_certificate(self) -> None:
+        (line,) = self.refused("--smtps", "465")
+        self.assertIn("no plugin has a certificate", line)
+
+    def test_certificate(self) -> None:
+        self.certify()
+        (self.directory / "cert.pem").write_text("nothing")
+        (line,) = self.refused()
+        self.assertIn("cert.pem", line)
+
+    def test_numbers(self) -> None:
+        for name in ("max_connections", "max_from_ip", "shutdown_grace", "spool_perms"):
+            self.setUp()
+            self.write(name, "some")
+            (line,) = self.refused()
+            self.assertIn(name, line)
+
+
+class ReloadTests(Case):
+    def test_values(self) -> None:
+        """New values are in force at once."""
+        service = self.running()
+        self.write("databytes", "7")
+        service.reload()
+        self.assertEqual(7, service.engine.limits.databytes)
+
+    def test_mistake(self) -> None:
+        """A mistake is logged, and the old values stay in force."""
+        self.write("databytes", "7")
+        service = self.running()
+        self.write("databytes", "many")
+        service.reload()
+        self.assertEqual(7, service.engine.limits.databytes)
+        self.assertTrue(self.logged("'many' is not a number"))
+        self.assertTrue(self.connect().value().startswith(b"220 "))
+
+    def test_plugins(self) -> None:
+        """Plugins are told; one that fails is logged, and the server goes on."""
+        service = self.running()
+        service.reload()
+        self.assertEqual(1, service.engine.registry.plugins[0].reloads)
+        self.assertTrue(self.logged("cannot reload: not today"))
+
+    def test_signal(self) -> None:
+        """HUP asks for it, in the reactor's own time."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        service = self.running()
+        called: list[Any] = []
+        self.reactor.callFromThread = called.append
+        service._catch_hup()
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual([service.reload], called)
+
+
+class CertificateTests(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.certify()
+        self.mail = self.running()
+        assert self.mail.built.tls is not None
+        self.tls = self.mail.built.tls
+
+    def replace(self) -> None:
+        certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
+        certificate.unlink()
+        key.unlink()
+        make_self_signed(certificate, key, "mx.example.org")
+
+    def context(self) -> Any:
+        return self.tls.context_factory.context
+
+    def test_watched(self) -> None:
+        """A certificate that was replaced is taken without being told."""
+        old = self.context()
+        self.reactor.advance(CERTIFICATE_CHECK)
+        self.assertIs(old, self.context())
+        self.replace()
+        self.reactor.advance(CERTIFICATE_CHECK)
+        self.assertIsNot(old, self.context())
+
+    def test_mistake(self) -> None:
+        """One that is none is logged, the old one stays in use, and the watch goes on."""
+        old = self.context()
+        (self.directory / "cert.pem").write_text("nothing")
+        self.reactor.advance(CERTIFICATE_CHECK)
+        self.assertIs(old, self.context())
+        self.assertTrue(self.logged("the old certificate stays in use"))
+        self.replace()
+        self.reactor.advance(CERTIFICATE_CHECK)
+        self.assertIsNot(old, self.context())
+
+    def test_reload(self) -> None:
+        old = self.context()
+        self.mail.reload()
+        self.assertIsNot(old, self.context())
+
+    def test_stop(self) -> None:
+        """The watch ends with the server."""
+        self.mail.stopService()
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+
+class StopTests(Case):
+    def stop(self, service: MailService) -> Deferred[None]:
+        return service.stopService()
+
+    def test_idle(self) -> None:
+        """Clients are told to go, and the server ends when they have gone."""
+        service = self.running()
+        transport = self.connect()
+        stopped = self.stop(service)
+        self.assertIn(b"421 4.3.2", transport.value())
+        self.assertNoResult(stopped)
+        transport.protocol.connectionLost()
+        self.successResultOf(stopped)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_message(self) -> None:
+        """Who holds a message has the time of grace."""
+        self.write("shutdown_grace", "5")
+        service = self.running()
+        transport = self.connect()
+        transport.protocol.dataReceived(b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+        self.stop(service)
+        transport.protocol.dataReceived(b"\r\nx\r\n.\r\n")
+        self.assertIn(b"250 2.0.0 Queued!\r\n421 4.3.2", transport.value())
+
+    def test_nobody(self) -> None:
+        self.successResultOf(self.stop(self.running()))
