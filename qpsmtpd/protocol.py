@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .alarm import Alarm
+from .direct import write_some
 from .early import EarlyInput
 from .log import Level
 from .session import Session
@@ -242,7 +243,8 @@ class SMTPProtocol(Protocol):
         if self._out and not self._lost:
             octets = b"".join(self._out)
             self._out.clear()
-            self.transport.write(octets)
+            if rest := write_some(self.transport, octets):
+                self.transport.write(rest)
 
     def _close(self) -> None:
         """Say no more; cut a client that does not take the last reply."""
