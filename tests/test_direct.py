@@ -19,6 +19,9 @@ class Socket:
     def fileno(self) -> int:
         return -1
 
+    def setblocking(self, blocking: bool) -> None:
+        assert not blocking
+
     def send(self, octets: memoryview) -> int:
         if self.error:
             raise OSError(self.error, "")

@@ -16,7 +16,7 @@ FLOORS = (
     "connection transaction header body config configfile tlsfiles spool version",
     "outcome dsn hooks setting plugin registry loader log waiting",
     "session hello envelope content auth sasl trace answers engine limits corefiles",
-    "protocol factory tls building service early alarm proxied",
+    "protocol factory tls building service early alarm proxied direct",
 )
 """The modules of each layer, layer 0 first; those that are named nowhere are the side and may import all."""
 
