@@ -86,8 +86,6 @@ class Built:
         self.collect(lambda: self._load_certificate(dry))
         if not self.errors:
             self.engine = self.collect(lambda: Engine(self.registry, self.services))
-        if self.engine is not None:
-            self.engine.offers_tls = self.tls is not None
 
     def _spool(self) -> Path:
         lines = self.config.numbered("spool_dir")

@@ -81,7 +81,6 @@ class SMTPFactory(Factory):
         self.reactor: IReactorTime = reactor
         self.engine = engine or embedded_engine(reactor, hooks or {}, config or {})
         self.tls_context = tls_context
-        self.engine.offers_tls = tls_context is not None
         self.max_connections = max_connections
         self.max_from_ip = max_from_ip
         self._implicit_tls = implicit_tls

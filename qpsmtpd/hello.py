@@ -52,7 +52,7 @@ def extensions(session: Session) -> list[str]:
     offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
     if session.limits.databytes:
         offered.append(f"SIZE {session.limits.databytes}")
-    if session.engine.offers_tls and session.connection.tls is None:
+    if session.offers_tls and session.connection.tls is None:
         offered.append("STARTTLS")
     offered += session.connection.capabilities
     if mechanisms := auth.offered(session):

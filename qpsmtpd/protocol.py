@@ -77,7 +77,8 @@ class SMTPProtocol(Protocol):
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
         connection = self.factory.make_connection(self.transport)
-        self.session = Session(self.factory.engine, connection)
+        offers_tls = self.factory.tls_context is not None
+        self.session = Session(self.factory.engine, connection, offers_tls=offers_tls)
         limits = self.session.limits
         self._receiver = Receiver(
             command_limit=limits.max_command,

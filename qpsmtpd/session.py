@@ -59,12 +59,14 @@ class Session:
         "limits",
         "me",
         "message",
+        "offers_tls",
         "queued",
         "transaction",
     )
 
-    def __init__(self, engine: Engine, connection: Connection) -> None:
+    def __init__(self, engine: Engine, connection: Connection, *, offers_tls: bool = False) -> None:
         self.engine = engine
+        self.offers_tls = offers_tls
         self.connection = connection
         self.limits = engine.limits
         self.me = engine.me
@@ -181,7 +183,7 @@ def _starttls_check(session: Session, argument: str) -> Reply | None:
         return NO_ARGUMENT
     if session.connection.tls is not None:
         return Reply(503, "the connection is encrypted already", BAD_SEQUENCE)
-    if not session.engine.offers_tls:
+    if not session.offers_tls:
         return NOT_IMPLEMENTED
     return None
 

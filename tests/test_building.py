@@ -66,7 +66,7 @@ class BuildTests(BuildingCase):
         built.build()
         self.assertEqual([], built.errors)
         self.assertIsNotNone(built.engine)
-        self.assertFalse(built.engine.offers_tls)
+        self.assertIsNone(built.tls)
         self.assertEqual([], built.registry.plugins)
 
     def test_plugins_with_their_lines(self):
@@ -239,7 +239,7 @@ class CertificateTests(BuildingCase):
         for _ in range(2):
             built = self.built()
             self.assertEqual([], built.errors)
-            self.assertTrue(built.engine.offers_tls)
+            self.assertIsNotNone(built.tls)
             self.assertIsNotNone(built.tls)
         self.assertIn("self-signed", built.tls.warnings()[0])
 

@@ -216,3 +216,18 @@ class NameTests(Case):
         server = Server(dns=MemoryResolver(silent={"192.0.2.1"}))
         server.connect().drop()
         self.assertEqual([], server.clock.getDelayedCalls())
+
+
+class SharedEngineTests(SynchronousTestCase):
+    def test_tls(self) -> None:
+        """Of two factories that share an engine only the one with a certificate offers TLS."""
+        server = Server(config={"reverse_dns": "0"}, tls_context=object())
+        other = SMTPFactory(server.clock, server.engine)
+        offers = []
+        for factory in (server.factory, other):
+            protocol = factory.buildProtocol(None)
+            protocol.makeConnection(transport := StringTransport())
+            protocol.dataReceived(b"EHLO x\r\n")
+            offers.append(b"STARTTLS" in transport.value())
+            protocol.connectionLost()
+        self.assertEqual([True, False], offers)

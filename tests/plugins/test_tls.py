@@ -115,5 +115,5 @@ class TLSTests(SynchronousTestCase):
         built.build()
         self.assertEqual([], built.errors)
         assert built.engine is not None
-        self.assertTrue(built.engine.offers_tls)
+        self.assertIsNotNone(built.tls)
         self.assertTrue((self.here / "config/ssl" / NAMES[1]).exists())
