@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +40,6 @@ class Engine:
         self.config: Config = services.config
         self.log: Log = services.log
         self.spool: Path = services.spool
-        self.offers_tls = False
         self.now = now
         self._due = 0.0
         self._numbers = itertools.count(1)
@@ -49,7 +49,7 @@ class Engine:
 
     def refresh_if_due(self) -> None:
         """Read limits and texts anew if the last time is a second ago; keep the old ones on an error."""
-        if self.now() < self._due:
+        if self._due - REFRESH <= self.now() < self._due:
             return
         try:
             self.refresh()
@@ -87,9 +87,7 @@ class Engine:
         text = self.config.value("smtpgreeting")
         if not text:
             return f"{self.me} ESMTP qpsmtpd {VERSION} ready; send us your mail, but not your spam."
-        if "ESMTP" not in text.replace("-", " ").replace(".", " ").split():
-            text += " ESMTP"
-        return text
+        return text if re.search(r"\bESMTP\b", text) else f"{text} ESMTP"
 
     def _help_text(self) -> str:
         product = "This is qpsmtpd" + ("" if self.config.value("smtpgreeting") else f" {VERSION}")

@@ -53,3 +53,10 @@ class EngineTests(SynchronousTestCase):
             hooks={"config": lambda name: list(server.services.config.lines("me")) if name == "x" else None}
         )
         self.assertEqual(("mail.example.com",), server.engine.config.lines("x"))
+
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back does not keep an edit out."""
+        self.change(databytes="7")
+        self.engine.now = lambda: 5.0
+        self.server.connect()
+        self.assertEqual(7, self.engine.limits.databytes)

@@ -147,6 +147,16 @@ class GreetingTests(Case):
         self.connect(smtpgreeting="mx.example Hello")
         self.assertEqual("220 mx.example Hello ESMTP", self.greeting)
 
+    def test_word(self) -> None:
+        """It must stand alone."""
+        for text, expected in (
+            ("x ESMTP.", "x ESMTP."),
+            ("x (ESMTP)", "x (ESMTP)"),
+            ("x ESMTPD", "x ESMTPD ESMTP"),
+        ):
+            self.connect(smtpgreeting=text)
+            self.assertEqual(f"220 {expected}", self.greeting)
+
     def test_hides_version(self) -> None:
         """An own greeting hides the version from HELP, too."""
         self.assertNotRegex(self.connect(smtpgreeting="x").say("HELP"), r"qpsmtpd \d")
