@@ -1,8 +1,15 @@
 """The table of hooks."""
 
+from pathlib import Path
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd import OK
 from qpsmtpd.hooks import HOOKS, METHODS, Kind
+from qpsmtpd.testing import Server
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "hooks.md"
 
 UPSTREAM = """
 logging config user_config pre-connection connect ehlo_parse ehlo helo_parse helo auth_parse auth
@@ -39,3 +46,19 @@ class HookTests(SynchronousTestCase):
         told = {hook.name for hook in HOOKS.values() if hook.kind is Kind.TOLD}
         expected = {"queue_post", "reset_transaction", "disconnect", "post-connection", "deny", "ok"}
         self.assertEqual(expected, told)
+
+
+class OrderTests(SynchronousTestCase):
+    def test_documented(self) -> None:
+        """A session that delivers a message calls the hooks in the order of docs/hooks.md."""
+        called: list[str] = []
+
+        def answer(name: str) -> Any:
+            called.append(name)
+            return OK if name in ("rcpt", "queue") else None
+
+        asked = set(HOOKS) - {"ok", "deny", "logging", "config", "user_config"}
+        client = Server(hooks={name: lambda name=name: answer(name) for name in asked}).connect()
+        client.mail()
+        client.say("QUIT")
+        self.assertEqual(DOCUMENT.read_text().split("```")[-2].split(), called)
