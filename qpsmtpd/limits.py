@@ -42,6 +42,9 @@ class Limits:
         return self.timeoutsmtpd or self.timeout
 
 
+MINIMA = {"timeout": 1, "max_command": 512, "max_auth_line": 512, "max_header": 1000, "max_recipients": 1}
+"""The least values with which mail can be received at all (RFC 5321 section 4.5.3.1)."""
+
 _CHOICES = {"bare_newline": ("reject", "normalize")}
 
 
@@ -55,7 +58,10 @@ def read_value(config: Config, name: str, default: Any) -> Any:
 
     ConfigError names the file and line of a value that is none.
     """
-    return _READERS[type(default)](config, name, default)
+    value = _READERS[type(default)](config, name, default)
+    if name in MINIMA and value < MINIMA[name]:
+        raise config.error(name, f"{value:g} is too little; allowed: {MINIMA[name]} or more", 0)
+    return value
 
 
 def _text(config: Config, name: str, default: str) -> str:

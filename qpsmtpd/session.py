@@ -200,6 +200,8 @@ async def _noop(session: Session, argument: str) -> Reply:
 async def _vrfy(session: Session, argument: str) -> Reply:
     answer = await session.ask("vrfy", argument)
     if refused := denial("vrfy", answer):
+        if isinstance(answer, Outcome) and answer.code is Code.DENY:
+            await session.reset()  # as upstream has it
         return refused
     if isinstance(answer, Outcome) and answer.code is Code.OK:
         return Reply(250, answer.text or argument, "2.1.5")

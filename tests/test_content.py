@@ -114,8 +114,8 @@ class LimitTests(Case):
 
     def test_header(self) -> None:
         """A header that is too long is refused at the end of the message."""
-        self.assertEqual("552 5.3.4", self.send(b"X: 1\r\n" * 50 + b"\r\nx\r\n", max_header="100")[:9])
-        self.assertEqual("250", self.send(b"X: 1\r\n\r\n" + b"x" * 500 + b"\r\n", max_header="100")[:3])
+        self.assertEqual("552 5.3.4", self.send(b"X: 1\r\n" * 170 + b"\r\nx\r\n", max_header="1000")[:9])
+        self.assertEqual("250", self.send(b"X: 1\r\n\r\n" + b"x" * 5000 + b"\r\n", max_header="1000")[:3])
 
     def test_bare_newlines(self) -> None:
         """A message with a bare CR or LF is refused, and ends at its real end."""

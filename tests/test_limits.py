@@ -19,7 +19,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_every_file(self) -> None:
         """Each field is a file of its name, read as what its default is."""
-        samples = {bool: ("1", True), int: ("7", 7), float: ("2.5", 2.5), str: ("normalize", "normalize")}
+        samples = {bool: ("1", True), int: ("7000", 7000), float: ("2.5", 2.5), str: ("normalize", "normalize")}
         for entry in fields(Limits):
             if entry.name == "auth_mechanisms":
                 continue
@@ -32,6 +32,8 @@ class LimitTests(SynchronousTestCase):
             ("databytes", "-1"),
             ("databytes", "1M"),
             ("timeout", "soon"),
+            ("timeout", "0"),
+            ("max_command", "511"),
             ("reverse_dns", "2"),
             ("bare_newline", "allow"),
         )
