@@ -50,13 +50,23 @@ def tree(root: int) -> list[int]:
 
 def cpu(pids: Iterable[int]) -> CPU:
     """Sum what the processes used, and what those of their children that have ended used."""
-    user = system = 0
+    user = system = 0.0
     for pid in pids:
         with suppress(OSError):
-            times = [int(field) for field in _stat(pid)[_UTIME : _CHILD_STIME + 1]]
-            user += times[0] + times[2]
-            system += times[1] + times[3]
-    return CPU(user / _TICKS, system / _TICKS)
+            times = [int(field) / _TICKS for field in _stat(pid)[_UTIME : _CHILD_STIME + 1]]
+            exactly = _exactly(pid, times[0] + times[1])
+            user += times[0] * exactly + times[2]
+            system += times[1] * exactly + times[3]
+    return CPU(user, system)
+
+
+def _exactly(pid: int, seconds: float) -> float:
+    """Give the factor that makes of a time in ticks the one that the scheduler has counted, to the ns."""
+    counted = (
+        sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    )
+    # A thread that has ended is in the ticks only.
+    return counted / seconds if seconds and abs(counted - seconds) < 2 / _TICKS else 1.0
 
 
 def machine_cpu() -> float:
