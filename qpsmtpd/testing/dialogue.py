@@ -33,7 +33,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
+from ..config import Config
 from ..factory import Functions
+from ..loader import Loader
 from ..outcome import OUTCOMES, Outcome
 from .dns import MemoryResolver
 from .server import Client, Server
@@ -61,6 +63,7 @@ class Dialogue:
     name: str
     headings: list[tuple[str, str]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    loader: Loader | None = None  # all servers of one dialogue load the same plugins
 
     def of(self, kind: str) -> list[str]:
         """Give the texts of one kind of heading."""
@@ -69,15 +72,22 @@ class Dialogue:
     @property
     def sent(self) -> int:
         """Octets that the client sends in all."""
-        return sum(len(octets) for _, octets in _segments(self.steps) if octets)
+        return sum(len(octets) for _, octets in segments(self.steps) if octets)
 
-    def server(self) -> Server:
+    @property
+    def address(self) -> str:
+        """Where the client comes from."""
+        return (self.of("client") or ["192.0.2.1"])[0]
+
+    def server(self, spool: Path | None = None) -> Server:
         """Make the server that the headings describe."""
         config: dict[str, list[str]] = {}
         for text in self.of("config"):
             name, _, value = text.partition(":")
             config.setdefault(name.strip(), []).append(value.strip())
-        server = Server(self.of("plugin"), config=config, dns=_records(self.of("dns")))
+        dns = _records(self.of("dns"))
+        self.loader = self.loader or Loader(Config((), config))
+        server = Server(self.of("plugin"), config=config, dns=dns, spool=spool, loader=self.loader)
         for name, _, value in (text.partition(":") for text in self.of("option")):
             setattr(server.factory, name.strip(), int(value))
         for text in self.of("hook"):
@@ -112,18 +122,17 @@ def load(path: Path) -> Dialogue:
 def play(dialogue: Dialogue, cut: Callable[[bytes, int], list[bytes]] = lambda octets, _: [octets]) -> Server:
     """Play a dialogue; ``cut(octets, offset)`` splits what the client sends at ``offset`` into segments."""
     server = dialogue.server()
-    address = (dialogue.of("client") or ["192.0.2.1"])[0]
-    client = server.connect(address)
+    client = server.connect(dialogue.address)
     heard: list[str] = []
     offset = 0
-    for step, octets in _segments(dialogue.steps):
+    for step, octets in segments(dialogue.steps):
         if octets is not None:
             _expect_silence(dialogue, step, client, heard)
             for piece in cut(octets, offset):
                 client.send(piece)
             offset += len(octets)
         elif step.kind == "new":
-            client = server.connect(address)
+            client = server.connect(dialogue.address)
         else:
             _take(dialogue, step, server, client, heard)
     _expect_silence(dialogue, Step("end", "", dialogue.steps[-1].number), client, heard)
@@ -144,8 +153,8 @@ def whole_and_split(dialogue: Dialogue) -> Iterator[Callable[[bytes, int], list[
         )
 
 
-def _segments(steps: list[Step]) -> Iterator[tuple[Step, bytes | None]]:
-    """Join lines that the client sends without waiting."""
+def segments(steps: list[Step]) -> Iterator[tuple[Step, bytes | None]]:
+    """Give each step, and what the client sends in one segment at the first of its lines."""
     pending: list[Step] = []
     for step in steps:
         if step.kind in ("C", "C!"):

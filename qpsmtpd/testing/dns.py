@@ -6,6 +6,7 @@ Knows the questions of `qpsmtpd.kit.dns`; must not know clocks or sockets.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from qpsmtpd.kit.dns import MX, Answer, Lookup, Status
 from qpsmtpd.kit.dns_answer import KINDS, NO_SUCH_NAME, question_name
+
+from .held import Held
 
 Records = Mapping[str, Mapping[str, Sequence[Any]]]
 
@@ -23,8 +26,9 @@ class MemoryResolver(Lookup):
     `MemoryResolver({"example.com": {"A": ["192.0.2.1"], "MX": [(10, "mx.example.com")]},
     "192.0.2.1": {"PTR": ["example.com"]}}, failed={"broken.example"}, silent={"slow.example"})`: questions
     for names in `failed` get SERVFAIL, for names in `silent` no answer until they are cancelled. A name in no
-    list does not exist. `asked` has each question as name and type, in order. A mistake in the table raises
-    ValueError.
+    list does not exist. `asked` has each question as name and type, in order, `held.waiting` those that
+    are neither answered nor cancelled yet; with `held.on` every answer waits for `held.release()`. A mistake
+    in the table raises ValueError.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class MemoryResolver(Lookup):
         self._failed = {_key(name) for name in failed}
         self._silent = {_key(name) for name in silent}
         self.asked: list[tuple[str, str]] = []
+        self.held = Held()
 
     def ptr(self, address: str) -> Deferred[Answer]:
         """Look up the names of an address, in the table under the address itself."""
@@ -45,9 +50,8 @@ class MemoryResolver(Lookup):
 
     def _ask(self, name: str, kind: str) -> Deferred[Answer]:
         self.asked.append((name, kind))
-        if name in self._silent:
-            return Deferred()
-        return succeed(self._answer(name, kind))
+        silent = name in self._silent
+        return self.held.ask((name, kind), None if silent else partial(self._answer, name, kind))
 
     def _answer(self, name: str, kind: str) -> Answer:
         if name in self._failed:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -31,6 +30,7 @@ from ..log import Event, Level, Log
 from ..plugin import Plugin, Services
 from ..registry import Registry
 from .dns import MemoryResolver
+from .held import Held
 
 ME = "mail.example.com"
 START = 1_800_000_000.0
@@ -48,9 +48,7 @@ def make_services(
         values[name] = [value] if isinstance(value, str) else list(value)
     log = Log(Level.DEBUG)
     spool = Path(tempfile.gettempdir())
-    return Services(
-        Config((), values), log, dns or MemoryResolver(), reactor or Clock(), maybeDeferred, spool
-    )
+    return Services(Config((), values), log, dns or MemoryResolver(), reactor or Clock(), Held(), spool)
 
 
 class Server:
@@ -69,17 +67,21 @@ class Server:
         dns: MemoryResolver | None = None,
         reactor: Clock | None = None,
         spool: Path | None = None,
+        loader: Loader | None = None,
         tls_context: Any = None,
         max_connections: int = 0,
         max_from_ip: int = 0,
     ) -> None:
-        self.services = make_services(config, dns, reactor)
+        self.dns = dns or MemoryResolver()
+        self.threads = Held()
+        self.services = make_services(config, self.dns, reactor)
+        self.services.run_in_thread = self.threads
         self.clock: Clock = self.services.reactor
         self.services.spool = spool or self.services.spool
         self.log: list[Event] = []
         self.services.log.observe(Level.DEBUG, self.log.append)
         self.registry = Registry(self.services)
-        loader = Loader(self.services.config)
+        loader = loader or Loader(self.services.config)
         for number, given in enumerate(plugins, 1):
             line = Line(str(given), Path("plugins"), number)
             self.registry.add(given if isinstance(given, Plugin) else loader.load(line, self.services))
@@ -121,12 +123,12 @@ class MemoryTransport(StringTransport):
         """Cut."""
         self.loseConnection()
 
-    def end(self) -> None:
+    def end(self, error: Exception | None = None) -> None:
         """Tell the protocol once that the connection is over."""
         if not self.disconnected:
             self.disconnected = True
             assert self.protocol is not None
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.protocol.connectionLost(Failure(error or ConnectionDone()))
 
     disconnected = False
     protocol: Any = None
@@ -180,6 +182,6 @@ class Client:
         self.say("EHLO client.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
         return self.say(*text.split("\n"), ".")
 
-    def drop(self) -> None:
-        """Vanish."""
-        self.transport.end()
+    def drop(self, error: Exception | None = None) -> None:
+        """Vanish: close the connection, or break it off with an error."""
+        self.transport.end(error)
