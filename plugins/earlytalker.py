@@ -18,7 +18,7 @@ REASON``.
 
 Differences from upstream: a client that leaves while it is watched is no early talker; relay clients
 are exempt at MAIL, too; ``defer-reject`` does not change the kind of rejection. On implicit TLS it is
-decrypted input that counts, and a PROXY header never does.
+decrypted input that counts, and a PROXY header never does. BDAT has no 354 to wait for, and is not watched.
 """
 
 from qpsmtpd import DENY, DENYSOFT, Connection, Plugin, Policy, Rejection, Setting, Transaction
@@ -80,6 +80,9 @@ class EarlyTalker(Plugin):
     async def hook_data(self, connection: Connection, transaction: Transaction) -> Rejection | None:
         """Watch before the message may come."""
         if "data" not in self.check_at or self.is_immune(connection, transaction):
+            return None
+        if transaction.chunked:
+            self.log.info("skip, BDAT")
             return None
         if not await self._talks(connection):
             return None

@@ -1,4 +1,4 @@
-"""DATA: taking the message in, and what happens to it after the final dot (RFC 5321 section 4.1.1.4).
+"""DATA: taking the message in, and what happens to it when it is complete (RFC 5321 section 4.1.1.4).
 
 Whatever is wrong with a message, it is read to its real end before it is refused; otherwise its text
 would be taken for commands.
@@ -15,6 +15,7 @@ from .header import HeaderReader, HeaderTooLong
 from .log import Level
 from .outcome import Code, Outcome
 from .registry import Answer
+from .smtp.newlines import Newlines, has_bare
 from .smtp.receiver import Content
 from .smtp.reply import Next, Reply
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 NO_RECIPIENTS = Reply(503, "say RCPT first", "5.5.1")
 NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
+# RFC 3030 sections 2 and 3: DATA must not follow BDAT in a transaction, nor carry binary content.
+AFTER_BDAT = Reply(503, "the message comes by BDAT; RSET first", "5.5.1")
+BINARY = Reply(503, "BODY=BINARYMIME needs BDAT; RSET first", "5.5.1")
 GO_AHEAD = Reply(354, "go ahead", next=Next.DATA)
 TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 BARE_NEWLINE = Reply(550, "the message holds a CR or LF that stands alone (RFC 5321 section 2.3.8)", "5.6.11")
@@ -33,9 +37,16 @@ NOT_QUEUED = Reply(451, "the message could not be queued, please try again later
 
 
 def check_data(session: Session, argument: str) -> Reply | None:
-    """Refuse DATA without an envelope."""
+    """Refuse DATA without an envelope, and where only BDAT will do."""
     if argument:
         return NO_ARGUMENT
+    if session.message is not None:
+        return AFTER_BDAT
+    return check_envelope(session) or (BINARY if session.transaction.binary else None)
+
+
+def check_envelope(session: Session) -> Reply | None:
+    """Refuse content without sender or recipients."""
     if session.transaction.sender is None:
         return NO_SENDER
     return None if session.transaction.recipients else NO_RECIPIENTS
@@ -51,14 +62,18 @@ async def data(session: Session, argument: str) -> Reply:
 
 
 class Incoming:
-    """A message on its way in: the header is split off, the body goes where there is room for it."""
+    """A message on its way in: the header is split off, the body goes where there is room for it.
 
-    __slots__ = ("body", "header", "problem", "size")
+    ``newlines`` judges what comes by BDAT, unless that is binary; by DATA the receiver does it.
+    """
+
+    __slots__ = ("body", "header", "newlines", "problem", "size")
 
     def __init__(self, session: Session) -> None:
         limits = session.limits
         self.size = 0
         self.problem: Reply | None = None
+        self.newlines: Newlines | None = None
         self.header: HeaderReader | None = HeaderReader(limit=limits.max_header)
         self.body = Body(
             session.engine.spool,
@@ -78,18 +93,27 @@ async def take(session: Session, event: Content) -> Reply | None:
     """Take a piece of the message; after the last one, give its reply."""
     message = session.message
     assert message is not None
-    message.size += len(event.octets)
+    await add(session, message, event.octets, end=event.end, bare=event.bare)
+    return await finish(session, message) if event.end else None
+
+
+async def add(session: Session, message: Incoming, octets: bytes, *, end: bool, bare: bool) -> None:
+    """Keep a piece of the message, unless that must be refused; ``bare`` is what the receiver says."""
+    message.size += len(octets)
+    if message.problem is not None:
+        return
     limit = session.limits.databytes
-    if message.problem is None:
-        if limit and message.size > limit:
-            session.log(Level.ALERT, "Message too big: size: %d (max size: %d)", message.size, limit)
-            message.refuse(TOO_BIG)
-        elif event.bare and session.limits.bare_newline == "reject":
-            message.refuse(BARE_NEWLINE)
-        else:
-            await _store(session, message, event)
-    if not event.end:
-        return None
+    if limit and message.size > limit:
+        session.log(Level.ALERT, "Message too big: size: %d (max size: %d)", message.size, limit)
+        message.refuse(TOO_BIG)
+    elif bare:
+        message.refuse(BARE_NEWLINE)
+    else:
+        await _store(session, message, octets, end)
+
+
+async def finish(session: Session, message: Incoming) -> Reply:
+    """Deliver the message, or tell what was wrong with it; the transaction is over."""
     session.message = None
     session.transaction.size = message.size
     reply = message.problem or await _deliver(session)
@@ -98,19 +122,21 @@ async def take(session: Session, event: Content) -> Reply | None:
     return reply
 
 
-async def _store(session: Session, message: Incoming, event: Content) -> None:
-    octets = event.octets
+async def _store(session: Session, message: Incoming, octets: bytes, end: bool) -> None:
     if message.header is not None:
         try:
             split = message.header.feed(octets)
         except HeaderTooLong:
             return message.refuse(HEADER_TOO_LONG)
-        if split is None and event.end:
+        if split is None and end:
             split = message.header.finish()
         if split is None:
             return None
         session.transaction.header, octets = split
         message.header = None
+        # RFC 3030 section 3: binary are the bodies of MIME; the header is lines.
+        if session.transaction.binary and has_bare(bytes(session.transaction.header)):
+            return message.refuse(BARE_NEWLINE)
         if session.engine.registry.has("data_headers_end"):
             refused = denial("data_headers_end", await session.ask("data_headers_end"))
             if refused:

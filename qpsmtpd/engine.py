@@ -40,6 +40,7 @@ class Engine:
         self.config: Config = services.config
         self.log: Log = services.log
         self.spool: Path = services.spool
+        self.takes_binary = all(plugin.takes_binary for plugin in registry.plugins)
         self.now = now
         self._due = 0.0
         self._numbers = itertools.count(1)

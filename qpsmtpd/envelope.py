@@ -20,13 +20,15 @@ NESTED = Reply(503, "there is a sender already; RSET first", "5.5.1")
 NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 SENDER_OK = Reply(250, "sender OK, how exciting to get mail from you!", "2.1.0")
 RECIPIENT_OK = Reply(250, "recipient OK", "2.1.5")
+# The plugins were told of the recipients at the first BDAT, and have judged the message for them.
+AFTER_BDAT = Reply(503, "the message comes by BDAT; RSET first", "5.5.1")
 TOO_MANY = Reply(452, "too many recipients", "4.5.3")
 UNDECIDED = Reply(450, "no plugin decided whether relaying is allowed", "4.7.1")
 TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 NO_BRACKETS = Reply(501, "the address needs angle brackets", "5.5.2")
 NEEDS_SMTPUTF8 = Reply(553, "an internationalized address needs the SMTPUTF8 parameter", "5.6.7")
 
-BODY_TYPES = frozenset({"7BIT", "8BITMIME"})
+BODY_TYPES = ("7BIT", "8BITMIME", "BINARYMIME")
 BAD_PARAMETER_VALUE = "5.5.4"
 
 
@@ -41,6 +43,8 @@ def check_rcpt(session: Session, argument: str) -> Reply | None:
     """Refuse a RCPT before MAIL or past the limit."""
     if session.transaction.sender is None:
         return NO_SENDER if session.connection.hello else HELLO_FIRST
+    if session.message is not None:
+        return AFTER_BDAT
     if len(session.transaction.recipients) >= session.limits.max_recipients:
         return TOO_MANY
     return None
@@ -118,8 +122,7 @@ def check_parameters(session: Session, parameters: Parameters) -> Reply | None:
         if keyword == "SIZE":
             refused = _check_size(session, value)
         elif keyword == "BODY":
-            known = value is not None and value.upper() in BODY_TYPES
-            refused = None if known else Reply(501, "BODY is 7BIT or 8BITMIME", BAD_PARAMETER_VALUE)
+            refused = _check_body(session, (value or "").upper())
         elif keyword == "SMTPUTF8":
             refused = None if value is None else Reply(501, "SMTPUTF8 has no value", BAD_PARAMETER_VALUE)
         elif keyword == "AUTH" and value is not None:
@@ -138,6 +141,12 @@ def _check_size(session: Session, value: str | None) -> Reply | None:
         return Reply(501, "SIZE is a number of octets", BAD_PARAMETER_VALUE)
     limit = session.limits.databytes
     return TOO_BIG if limit and int(value) > limit else None
+
+
+def _check_body(session: Session, value: str) -> Reply | None:
+    """RFC 6152 section 2, RFC 3030 section 3: one of the types that were offered."""
+    known = BODY_TYPES if session.engine.takes_binary else BODY_TYPES[:2]
+    return None if value in known else Reply(501, f"BODY is {' or '.join(known)}", BAD_PARAMETER_VALUE)
 
 
 def _unknown_parameter(keyword: str) -> Reply:

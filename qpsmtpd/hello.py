@@ -49,7 +49,9 @@ async def _hello(session: Session, verb: str, argument: str) -> Reply:
 
 def extensions(session: Session) -> list[str]:
     """Name what this server can do, for this client, now."""
-    offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    offered = ["PIPELINING", "8BITMIME", "CHUNKING", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    if session.engine.takes_binary:
+        offered.insert(3, "BINARYMIME")
     if session.limits.databytes:
         offered.append(f"SIZE {session.limits.databytes}")
     if session.offers_tls and session.connection.tls is None:

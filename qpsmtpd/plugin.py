@@ -71,6 +71,12 @@ class Plugin:
     from plugins that are not loaded, too, so as to know a file's reader from a misspelled name.
     """
 
+    takes_binary: ClassVar[bool] = True
+    """False of a plugin that needs lines and cannot do with a body in which a CR or LF stands alone.
+
+    With one such plugin BINARYMIME (RFC 3030) is not offered, and senders convert what is binary.
+    """
+
     threshold: int = Level.DEBUG
     """Of a plugin that hooks ``logging``: the highest level that it wants to see."""
 

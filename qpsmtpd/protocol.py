@@ -22,7 +22,7 @@ from .direct import write_some
 from .early import EarlyInput
 from .log import Level
 from .session import Session
-from .smtp.receiver import Receiver
+from .smtp.receiver import Line, Receiver
 from .smtp.reply import Next, Reply
 from .tls import info_of
 from .waiting import ClientGone, start
@@ -66,10 +66,8 @@ class SMTPProtocol(Protocol):
         self._closing = False
         self._lost = False
         self._handshaking = False
-        self._began = False
-        self._greeted = False
-        self._blocked = False
-        self._paused = False
+        self._began = self._greeted = False
+        self._blocked = self._paused = False
         self._waiting: Deferred[None] | None = None
         self._alarm = Alarm(factory.reactor)
         self._active = 0.0
@@ -216,6 +214,8 @@ class SMTPProtocol(Protocol):
                 self._say(reply)
                 if session.queued:
                     await session.settle()
+            elif session.chunk is not None and isinstance(event, Line):
+                receiver.expect_chunk(session.chunk.size)
 
     async def _finish(self) -> None:
         try:

@@ -6,7 +6,8 @@ The rules (RFC 5321 section 4.1.4):
    asked, `proceed` asks the hook and acts on its outcome. A verb without a row is unrecognized.
 2. The state is what the facts say: a hello on the connection, a sender and recipients on the transaction,
    an exchange of AUTH, a message being read. There is no other state.
-3. A handler returns its reply; what may come next is part of the reply.
+3. A handler returns its reply; what may come next is part of the reply. Only BDAT has none: `chunk` tells
+   what comes before it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import auth, content, envelope, hello
+from . import auth, chunking, content, envelope, hello
 from .answers import denial
 from .connection import Connection
 from .log import Level
 from .outcome import DECLINED, Code, Outcome
 from .registry import Answer
 from .smtp.command import SyntaxFault, split_command
-from .smtp.receiver import Content, Event, Line
+from .smtp.receiver import Chunk, Content, Event, Line
 from .smtp.reply import Next, Reply
 from .transaction import Transaction
 
@@ -51,6 +52,7 @@ class Session:
     __slots__ = (
         "after_auth",
         "auth_failures",
+        "chunk",
         "commands",
         "connection",
         "engine",
@@ -73,6 +75,7 @@ class Session:
         self.transaction = Transaction()
         self.exchange: Exchange | None = None
         self.message: content.Incoming | None = None
+        self.chunk: chunking.Pending | None = None
         self.queued = False  # the message was handed to the queue, and that is not settled yet
         self.commands = 0
         self.errors = 0
@@ -80,24 +83,31 @@ class Session:
         self.after_auth = False  # what looks like no command may be the secret of a refused AUTH
 
     async def handle(self, event: Event) -> Reply | None:
-        """Handle what the receiver read; None means that more of the message must come first."""
+        """Handle what the receiver read; None means that more of the message must come first.
+
+        After a command that is the chunk that ``chunk`` describes.
+        """
         if isinstance(event, Content):
             return await content.take(self, event)
+        reply: Reply | None
         if isinstance(event, Line):
             if self.exchange is not None:
                 reply = await auth.go_on(self, event.octets)
             else:
                 reply = await self._command(event.octets)
+        elif isinstance(event, Chunk):
+            # Not counted as errors: many chunks may be on their way when one is refused (RFC 3030 section 2).
+            return await chunking.take(self, event)
         else:
             self.exchange = None
             reply = event.reply
-        if reply.code in ERRORS:
+        if reply is not None and reply.code in ERRORS:
             self.errors += 1
             if self.errors > self.limits.max_errors:
                 return TOO_MANY_ERRORS
         return reply
 
-    async def _command(self, line: bytes) -> Reply:
+    async def _command(self, line: bytes) -> Reply | None:
         verb, argument = split_command(line)
         self.commands += 1
         row = VERBS.get(verb)
@@ -243,7 +253,7 @@ class Verb(NamedTuple):
     """What a verb does: refuse before any plugin is asked, then ask and act."""
 
     check: Callable[[Session, str], Reply | None]
-    proceed: Callable[[Session, str], Awaitable[Reply]]
+    proceed: Callable[[Session, str], Awaitable[Reply | None]]
 
 
 VERBS: dict[str, Verb] = {
@@ -252,6 +262,7 @@ VERBS: dict[str, Verb] = {
     "MAIL": Verb(envelope.check_mail, envelope.mail),
     "RCPT": Verb(envelope.check_rcpt, envelope.rcpt),
     "DATA": Verb(content.check_data, content.data),
+    "BDAT": Verb(_nothing, chunking.bdat),
     "RSET": Verb(_no_argument, _rset),
     "NOOP": Verb(_nothing, _noop),
     "VRFY": Verb(_nothing, _vrfy),

@@ -41,6 +41,7 @@ class Transaction:
     """A mail transaction (RFC 5321 section 3.3). ``sender`` is None until MAIL was accepted.
 
     ``size`` counts the octets of header and body as the client sent them, dot-stuffing undone.
+    ``chunked`` tells whether the message comes by BDAT: then nobody waits for a 354.
     ``auth_results`` are clauses for the Authentication-Results field of this message only.
     """
 
@@ -48,6 +49,7 @@ class Transaction:
         "__weakref__",
         "auth_results",
         "body",
+        "chunked",
         "header",
         "notes",
         "parameters",
@@ -63,6 +65,7 @@ class Transaction:
         self.header: Header | None = None
         self.body: Body | None = None
         self.size = 0
+        self.chunked = False
         self.auth_results: list[str] = []
         self.notes: dict[str, Any] = {}
 
@@ -75,6 +78,11 @@ class Transaction:
     def smtputf8(self) -> bool:
         """Tell whether the client declared internationalized mail (RFC 6531)."""
         return "SMTPUTF8" in self.parameters
+
+    @property
+    def binary(self) -> bool:
+        """Tell whether the client declared content that is not lines (RFC 3030 section 3)."""
+        return (self.parameters.get("BODY") or "").upper() == "BINARYMIME"
 
     def remove_recipient(self, address: Address) -> None:
         """Drop every recipient with this address."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.smtp.receiver import Content, Event, Fault, Line, Receiver
+from qpsmtpd.smtp.receiver import Chunk, Content, Event, Fault, Line, Receiver
 from qpsmtpd.smtp.reply import Next
 
 TOO_LONG = b"500 5.5.2 line too long\r\n"
@@ -37,7 +37,10 @@ def cut(octets: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def read(receiver: Receiver, segments: Iterable[bytes]) -> list[Event]:
-    """Feed segments and collect the events; the line DATA is obeyed, the pieces of a message are joined."""
+    """Feed segments and collect the events; the pieces of a message or chunk are joined.
+
+    The lines DATA and BDAT are obeyed.
+    """
     events: list[Event] = []
     for segment in segments:
         receiver.feed(segment)
@@ -45,10 +48,14 @@ def read(receiver: Receiver, segments: Iterable[bytes]) -> list[Event]:
             before = events[-1] if events else None
             if isinstance(event, Content) and isinstance(before, Content) and not before.end:
                 events[-1] = Content(before.octets + event.octets, event.end, event.bare)
+            elif isinstance(event, Chunk) and isinstance(before, Chunk) and not before.end:
+                events[-1] = Chunk(before.octets + event.octets, event.end)
             else:
                 events.append(event)
             if event == Line(b"DATA"):
                 receiver.expect(Next.DATA)
+            elif isinstance(event, Line) and event.octets.startswith(b"BDAT "):
+                receiver.expect_chunk(int(event.octets[5:]))
     return events
 
 
@@ -311,6 +318,67 @@ class LineTest(SynchronousTestCase):
         self.assertEqual(lines, shown(read(receiver, [b"\r\n".join(lines) + b"\r\n"])))
 
 
+class ChunkTest(SynchronousTestCase):
+    """Chunks that are counted out beforehand (RFC 3030)."""
+
+    def test_table(self) -> None:
+        """Whatever the octets are, they are counted, and lines follow."""
+        for octets in (b"x", b"\n", b"\r", b"\r\n", END, b"QUIT\r\n", bytes(range(256)), b"\r\n" * 50):
+            wire = b"BDAT %d\r\n%bNOOP\r\n" % (len(octets), octets)
+            for segments in pieces(wire):
+                expected = [Line(b"BDAT %d" % len(octets)), Chunk(octets, True), Line(b"NOOP")]
+                self.assertEqual(expected, read(Receiver(), segments), segments)
+
+    def test_pipelined(self) -> None:
+        """Chunks behind each other, and a message with a final dot, are told apart in any segmentation."""
+        octets = b"BDAT 3\r\nBDABDAT 2\r\n\r\nBDAT 1\r\n\rNOOP\r\nDATA\r\n.\r\nBDAT 1\r\n\nQUIT\r\n"
+        expected = [
+            Line(b"BDAT 3"),
+            Chunk(b"BDA", True),
+            Line(b"BDAT 2"),
+            Chunk(b"\r\n", True),
+            Line(b"BDAT 1"),
+            Chunk(b"\r", True),
+            Line(b"NOOP"),
+            Line(b"DATA"),
+            Content(b"", True, False),
+            Line(b"BDAT 1"),
+            Chunk(b"\n", True),
+            Line(b"QUIT"),
+        ]
+        for segments in pieces(octets):
+            self.assertEqual(expected, read(Receiver(), segments), segments)
+
+    @settings(max_examples=200, derandomize=True, deadline=None)
+    @given(st.lists(OCTETS.filter(bool), max_size=6), CUTS, st.booleans())
+    def test_any(self, chunks: list[bytes], cuts: list[int], normalize: bool) -> None:
+        """Any octets in any segmentation come out as they were, under either policy."""
+        wire = b"".join(b"BDAT %d\r\n%b" % (len(chunk), chunk) for chunk in chunks) + b"QUIT\r\n"
+        events = read(Receiver(normalize=normalize), cut(wire, cuts))
+        self.assertEqual(chunks, [event.octets for event in events if isinstance(event, Chunk)])
+        self.assertEqual((2 * len(chunks) + 1, Line(b"QUIT")), (len(events), events[-1]))
+
+    def test_as_it_comes(self) -> None:
+        """Nothing of a chunk is held."""
+        receiver = Receiver()
+        receiver.expect_chunk(10)
+        for segment, event, unread in [
+            (b"abc", Chunk(b"abc", False), 0),
+            (b"\r", Chunk(b"\r", False), 0),
+            (b"\n.\r\n12NOOP", Chunk(b"\n.\r\n12", True), 4),
+        ]:
+            receiver.feed(segment)
+            self.assertEqual((event, unread), (receiver.next_event(), receiver.unread))
+            self.assertIsNone(receiver.next_event())
+
+    def test_given_up(self) -> None:
+        """What a reply wants next is read next, whatever is left of a chunk."""
+        receiver = Receiver()
+        receiver.expect_chunk(10)
+        receiver.expect(Next.COMMAND)
+        self.assertEqual([b"QUIT"], shown(read(receiver, [b"QUIT\r\n"])))
+
+
 class InputTest(SynchronousTestCase):
     """What is held, and what is thrown away."""
 
@@ -352,8 +420,8 @@ class InputTest(SynchronousTestCase):
         self.assertEqual([b"EHLO"], shown(read(receiver, [b"EHLO\r\n"])))
 
     def test_nothing_expected(self) -> None:
-        """After a reply that starts TLS, closes, or wants a chunk, no line is executed."""
-        for next in (Next.TLS, Next.CLOSE, Next.CHUNK):
+        """After a reply that starts TLS or closes no line is executed."""
+        for next in (Next.TLS, Next.CLOSE):
             receiver = Receiver()
             receiver.expect(next)
             receiver.feed(b"QUIT\r\n")

@@ -1,6 +1,7 @@
-"""What the client sends, octets to events: command lines, AUTH lines, pieces of message content.
+"""What the client sends, octets to events: command lines, AUTH lines, pieces of message content, chunks.
 
-Does no input or output and knows no command: the reply says, through ``expect``, how to read what comes next.
+Does no input or output and knows no command: the reply says, through ``expect``, how to read what comes next,
+or ``expect_chunk`` does where there is no reply.
 
 Two rules hold against smuggling, whatever the segmentation:
 
@@ -14,6 +15,7 @@ command or a line of content, never a message).
 from dataclasses import dataclass
 from typing import Final
 
+from .newlines import has_bare, normalized
 from .reply import Next, Reply
 
 COMMAND_LIMIT: Final = 4096
@@ -61,7 +63,15 @@ class Content:
     bare: bool
 
 
-Event = Line | Fault | Content
+@dataclass(slots=True)
+class Chunk:
+    """A piece of what was counted out beforehand (RFC 3030), as it came; ``end``: the count is reached."""
+
+    octets: bytes
+    end: bool
+
+
+Event = Line | Fault | Content | Chunk
 
 _TOO_LONG: Final = Fault(Reply(500, "line too long", "5.5.2"))
 _BARE: Final = Fault(Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2"))
@@ -78,6 +88,7 @@ class Receiver:
         "_backlog",
         "_bare",
         "_buffer",
+        "_chunk",
         "_command_limit",
         "_in_content",
         "_limit",
@@ -99,6 +110,7 @@ class Receiver:
         self._backlog = bytearray()  # what came while the buffer still held something
         self._limit = command_limit  # of a line; 0: no line may come
         self._swallow = False  # the rest of a line that was too long
+        self._chunk = 0  # octets of a chunk that are still to come
         self._in_content = False
         self._start = False  # no content was read yet
         self._bare = False
@@ -119,14 +131,20 @@ class Receiver:
     def expect(self, next: Next) -> None:
         """Read what comes as the last reply wants it.
 
-        After TLS, CLOSE and CHUNK nothing is read until the next call.
+        After TLS and CLOSE nothing is read until the next call.
         """
+        self._chunk = 0
         self._in_content = self._start = next is _DATA
         self._bare = False
         if next is _COMMAND:
             self._limit = self._command_limit
         else:
             self._limit = self._line_limit if next is _LINE else 0
+
+    def expect_chunk(self, size: int) -> None:
+        """Read that many octets, whatever they are, and then lines again; at least one."""
+        self._chunk = size
+        self._limit = 0
 
     def clear(self) -> None:
         """Throw the unread octets away, as STARTTLS must (RFC 3207 section 4.2)."""
@@ -150,6 +168,8 @@ class Receiver:
                     self._offset = end + 1
                     return Line(line)
             event = self._other_line(buffer, start, end)
+        elif self._chunk:
+            event = self._next_chunk(buffer, start)
         else:
             event = self._next_content() if self._in_content else None
         if event is None and self._backlog:
@@ -183,6 +203,16 @@ class Receiver:
             return _TOO_LONG
         return None
 
+    def _next_chunk(self, buffer: bytes, start: int) -> Chunk | None:
+        octets = buffer[start : start + self._chunk]
+        self._offset += len(octets)
+        self._chunk -= len(octets)
+        if not self._chunk:
+            self._limit = self._command_limit
+        if self._offset == len(buffer):
+            self._buffer, self._offset = b"", 0  # do not keep a segment for an idle client
+        return Chunk(octets, not self._chunk) if octets else None
+
     def _next_content(self) -> Content | None:
         if self._start and not self._start_content():
             return None
@@ -204,10 +234,9 @@ class Receiver:
         if stuffed:
             # RFC 5321 section 4.5.2: the first character of a line is deleted if it is a period.
             octets = octets.replace(_DOT, b"\r\n")
-        # An equal copy with canonical line ends is the fastest proof that there is nothing bare.
-        if octets.replace(b"\r", b"").replace(b"\n", b"\r\n") != octets:
+        if has_bare(octets):
             if self._normalize:
-                octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\n", b"\r\n")
+                octets = normalized(octets)
             else:
                 self._bare = True
         return Content(octets, final >= 0, self._bare)

@@ -11,6 +11,8 @@ from typing import Final
 
 # RFC 5321 section 4.5.3.1.5: a reply line has at most 512 octets with its code and its CRLF.
 MAX_LINE: Final = 512
+# RFC 4954 section 4: but the challenges of AUTH are longer, and cannot be folded.
+MAX_CHALLENGE: Final = 12288
 _MAX_REST: Final = MAX_LINE - len("250-") - len("\r\n")
 # A text of this length fits on one line, however long the status is.
 _SHORT: Final = _MAX_REST - len("5.999.999 ")
@@ -25,7 +27,6 @@ class Next(Enum):
 
     COMMAND = "command"
     DATA = "data"
-    CHUNK = "chunk"
     LINE = "line"
     TLS = "tls"
     CLOSE = "close"
@@ -64,12 +65,27 @@ class Reply:
             lines = _lines(text, _MAX_REST - len(lead))
             wire = "".join([f"{code}-{lead}{line}\r\n" for line in lines[:-1]])
             wire += f"{code} {lead}{lines[-1]}\r\n"
+        self._fill(code, status, lines, next, wire.encode("ascii"))
+
+    @classmethod
+    def challenge(cls, text: str) -> "Reply":
+        """Make the 334 of an AUTH exchange, one line however long (RFC 4954 section 4).
+
+        Raises ValueError for a text that is not printable ASCII, or that is longer than MAX_CHALLENGE allows.
+        """
+        if not (text.isascii() and text.isprintable()) or len(text) > MAX_CHALLENGE - len("334 \r\n"):
+            raise ValueError("not a challenge of one line")
+        reply = cls.__new__(cls)
+        reply._fill(334, "", (text,), Next.LINE, f"334 {text}\r\n".encode("ascii"))
+        return reply
+
+    def _fill(self, code: int, status: str, lines: tuple[str, ...], next: Next, octets: bytes) -> None:
         put = object.__setattr__
         put(self, "code", code)
         put(self, "status", status)
         put(self, "lines", lines)
         put(self, "next", next)
-        put(self, "octets", wire.encode("ascii"))
+        put(self, "octets", octets)
 
     @property
     def text(self) -> str:
@@ -78,7 +94,9 @@ class Reply:
 
     def closing(self) -> "Reply":
         """Return the same reply, after which the connection is closed."""
-        return Reply(self.code, self.text, self.status, Next.CLOSE)
+        reply = Reply.__new__(Reply)
+        reply._fill(self.code, self.status, self.lines, Next.CLOSE, self.octets)
+        return reply
 
 
 @lru_cache(maxsize=512)
