@@ -162,19 +162,22 @@ class MailService(MultiService):
         return descriptions
 
     def privilegedStartService(self) -> None:
-        """Bind the ports, as the user that twistd was started by; one line says which one cannot be bound."""
+        """Bind the ports, as the user that twistd was started by; one line says which one cannot be bound.
+
+        Who sees a port open may send HUP, which would end a process that does not catch it.
+        """
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError, OverflowError) as error:
             raise SystemExit(f"qpsmtpd: cannot listen: {error}") from None
 
     def startService(self) -> None:
-        """Listen, and take HUP for a request to read everything again."""
+        """Serve."""
         self._prepare_spool()
         super().startService()
         for description in self.listens:
             self.engine.log.emit(Level.INFO, "Listening on %s", description)
-        self.reactor.callWhenRunning(self._catch_hup)
         self._watch_certificate()
 
     def _prepare_spool(self) -> None:
@@ -184,9 +187,6 @@ class MailService(MultiService):
             prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
         except OSError as error:
             raise SystemExit(f"qpsmtpd: no spool directory: {error}") from None
-
-    def _catch_hup(self) -> None:
-        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
 
     def reload(self) -> None:
         """Read configuration, limits and certificates again; what is wrong keeps its old value."""

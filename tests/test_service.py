@@ -263,12 +263,13 @@ class ReloadTests(Case):
         self.assertTrue(self.logged("cannot reload: not today"))
 
     def test_signal(self) -> None:
-        """HUP asks for it, in the reactor's own time."""
+        """HUP asks for it, in the reactor's own time, from the moment that a port is open."""
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
-        service = self.running()
+        service = self.service()
         called: list[Any] = []
         self.reactor.callFromThread = called.append
-        service._catch_hup()
+        service.privilegedStartService()
+        self.addCleanup(service.stopService)
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual([service.reload], called)
 
