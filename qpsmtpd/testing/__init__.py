@@ -2,6 +2,7 @@
 
 from .dialogue import Dialogue, DialogueError, load, parse, play, whole_and_split
 from .dns import MemoryResolver
+from .gate import GateError, play_disconnects
 from .plugins import Tried
 from .server import Client, Server, make_services
 
@@ -9,6 +10,7 @@ __all__ = [
     "Client",
     "Dialogue",
     "DialogueError",
+    "GateError",
     "MemoryResolver",
     "Server",
     "Tried",
@@ -16,5 +18,6 @@ __all__ = [
     "make_services",
     "parse",
     "play",
+    "play_disconnects",
     "whole_and_split",
 ]
