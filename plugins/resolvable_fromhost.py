@@ -25,7 +25,6 @@ looked at, those of the domain itself, too; IPv6 works; a line that names no net
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import ClassVar, NamedTuple
 
 from qpsmtpd import (
@@ -41,7 +40,7 @@ from qpsmtpd import (
     dsn,
 )
 from qpsmtpd.kit.deadline import Deadline
-from qpsmtpd.kit.dns import MX, Answer, Status
+from qpsmtpd.kit.dns import MX, Answer, Status, is_address
 from qpsmtpd.kit.match import Compiled, Networks
 
 NOTE, HOST = "resolvable_fromhost", "resolvable_fromhost_host"
@@ -133,8 +132,8 @@ class ResolvableFromHost(Plugin):
         if not hosts:  # RFC 7505
             text = f"{domain} takes no mail, so nobody there can be answered"
             return Finding(note, -2, DENY(text, "5.7.27")) if self.null_mx else bad_host(text, -2, note)
-        literals = [Answer(Status.FOUND, (host,)) for host in hosts if _is_address(host)]
-        lookups = [self.dns.addresses(host) for host in hosts if not _is_address(host)]
+        literals = [Answer(Status.FOUND, (host,)) for host in hosts if is_address(host)]
+        lookups = [self.dns.addresses(host) for host in hosts if not is_address(host)]
         answers = [*literals, *await deadline.answers(*lookups)]
         if any(self._is_reachable(answer) for answer in answers):
             return Finding("mx", 0)
@@ -145,11 +144,3 @@ class ResolvableFromHost(Plugin):
     def _is_reachable(self, answer: Answer) -> bool:
         invalid = self.invalid()
         return any(address not in invalid for address in answer)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

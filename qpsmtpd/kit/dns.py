@@ -20,7 +20,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.names import dns
 from twisted.python.failure import Failure
 
-from .dns_answer import KINDS, MX, NO_SUCH_NAME, Answer, Status, pointer, question_name, read, reversed_name
+from .dns_answer import (
+    KINDS,
+    MX,
+    NO_SUCH_NAME,
+    Answer,
+    Status,
+    is_address,
+    pointer,
+    question_name,
+    read,
+    reversed_name,
+)
 from .dns_exchange import Exchange, Server
 
 __all__ = ["MX", "Answer", "Lookup", "Resolver", "Status", "reversed_name"]
@@ -235,7 +246,7 @@ def _nameservers(text: str) -> list[Server]:
     servers: list[Server] = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) > 1 and words[0] == "nameserver" and _is_address(words[1]):
+        if len(words) > 1 and words[0] == "nameserver" and is_address(words[1]):
             servers.append((words[1], dns.PORT))
     return servers[:MAX_SERVERS] or [("127.0.0.1", dns.PORT)]
 
@@ -245,17 +256,9 @@ def _hosts(text: str) -> dict[tuple[str, str], Answer]:
     found: dict[tuple[str, str], dict[str, None]] = {}
     for line in text.splitlines():
         words = line.partition("#")[0].split()
-        if words and _is_address(words[0]):
+        if words and is_address(words[0]):
             address = ip_address(words[0])
             for name in words[1:]:
                 key = (name.lower().removesuffix("."), "AAAA" if address.version == 6 else "A")
                 found.setdefault(key, {})[str(address)] = None
     return {key: Answer(Status.FOUND, tuple(values)) for key, values in found.items()}
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

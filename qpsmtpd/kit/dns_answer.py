@@ -83,6 +83,15 @@ def question_name(name: str) -> str | None:
     return name if fits and name.isprintable() and " " not in name else None
 
 
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def reversed_name(address: str, zone: str) -> str:
     """Give the name of an address in a DNSBL zone (RFC 5782 section 2): octets or nibbles, last first.
 

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from qpsmtpd.kit.dns import MX, Answer, Lookup, Status
-from qpsmtpd.kit.dns_answer import KINDS, NO_SUCH_NAME, question_name
+from qpsmtpd.kit.dns_answer import KINDS, NO_SUCH_NAME, is_address, question_name
 
 from .held import Held
 
@@ -46,7 +46,7 @@ class MemoryResolver(Lookup):
     def ptr(self, address: str) -> Deferred[Answer]:
         """Look up the names of an address, in the table under the address itself."""
         key = _key(address)
-        return self._ask(key, "PTR") if _is_address(key) else succeed(NO_SUCH_NAME)
+        return self._ask(key, "PTR") if is_address(key) else succeed(NO_SUCH_NAME)
 
     def _ask(self, name: str, kind: str) -> Deferred[Answer]:
         self.asked.append((name, kind))
@@ -64,17 +64,9 @@ class MemoryResolver(Lookup):
         return Answer(Status.FOUND, values) if values else Answer(Status.NONE)
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _key(text: str) -> str:
     """Spell a name or an address as it is asked for; raises ValueError if it can never be asked."""
-    if _is_address(text):
+    if is_address(text):
         return str(ip_address(text))
     name = question_name(text)
     if name is None:

@@ -8,6 +8,18 @@ import unittest
 from harness import ROOT, TWISTD, Server, running
 
 
+def start(server: Server) -> subprocess.CompletedProcess[str]:
+    """Run the server, which is expected to end by itself."""
+    return subprocess.run(
+        [TWISTD, "-n", "--pidfile=", "qpsmtpd", "--config", server.config],
+        cwd=server.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 class StartTests(unittest.TestCase):
     """The server does not start with a configuration that is wrong, and says what is."""
 
@@ -20,14 +32,7 @@ class StartTests(unittest.TestCase):
             (directory / f"{name}.py").write_text(text)
         server.write("plugin_dirs", f"{directory}\n{ROOT / 'plugins'}\n")
         server.write("plugins", plugins)
-        done = subprocess.run(
-            [TWISTD, "-n", "--pidfile=", "qpsmtpd", "--config", server.config],
-            cwd=server.directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = start(server)
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
         return done.stdout + done.stderr
@@ -48,16 +53,11 @@ class StartTests(unittest.TestCase):
 
     def test_a_port_that_is_taken(self) -> None:
         with running() as server:
-            done = subprocess.run(
-                [TWISTD, "-n", "--pidfile=", "qpsmtpd", "--config", server.config],
-                cwd=server.directory,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            done = start(server)
         self.assertNotEqual(done.returncode, 0)
+        self.assertIn("cannot listen: ", done.stdout + done.stderr)
         self.assertIn("Address already in use", done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
 
 
 if __name__ == "__main__":
