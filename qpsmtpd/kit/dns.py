@@ -34,7 +34,7 @@ from .dns_answer import (
 )
 from .dns_exchange import Exchange, Server
 
-__all__ = ["MX", "Answer", "Lookup", "Resolver", "Status", "reversed_name"]
+__all__ = ["MX", "Answer", "Lookup", "Resolver", "Status", "is_address", "reversed_name"]
 
 TIMEOUT: Final = 5.0  # seconds for one question, all servers and repetitions together
 MAX_ENTRIES: Final = 10_000  # answers in the cache
