@@ -188,7 +188,7 @@ def _take(dialogue: Dialogue, step: Step, server: Server, client: Client, heard:
                 shown = "\n".join(str(event) for event in server.log[-20:])
                 _fail(dialogue, step, f"L: {step.text}", shown)
         case "wait":
-            server.clock.advance(float(step.text))
+            server.advance(float(step.text))
         case "drop":
             client.drop()
         case "closed":

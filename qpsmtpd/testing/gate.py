@@ -38,9 +38,6 @@ GRACE = 60.0
 PATIENCE = 600.0
 """Seconds, besides the client's own time limit, after which whatever a session began must be over."""
 
-MAX_TURNS = 10_000
-"""Delayed calls after which it will never be over."""
-
 Leave = Callable[["_Run"], object]
 
 LEAVES: Mapping[str, Leave] = {
@@ -174,7 +171,8 @@ class _Run:
                 self.clients[-1].drop()
                 yield from self._settle(f"after {where}")
             elif step.kind == "wait":
-                yield from self._wait(float(step.text), f"during {where}")
+                for _ in self.server.turns(float(step.text)):
+                    yield from self._settle(f"during {where}")
 
     def _connect(self, where: str) -> Iterator[str]:
         server = self.server
@@ -194,25 +192,6 @@ class _Run:
             answered += 1
             yield f"{where}, {answered} answers later"
 
-    def _wait(self, seconds: float, where: str) -> Iterator[str]:
-        clock = self.server.clock
-        end = clock.seconds() + seconds
-        for due in self._turns():
-            if due > end:
-                break
-            clock.advance(due - clock.seconds())
-            yield from self._settle(where)
-        clock.advance(end - clock.seconds())
-        yield from self._settle(where)
-
-    def _turns(self) -> Iterator[float]:
-        """Give the time at which the next delayed call is due, again and again."""
-        for _ in range(MAX_TURNS):
-            times = [call.getTime() for call in self.server.clock.getDelayedCalls()]
-            if not times:
-                return
-            yield max(min(times), self.server.clock.seconds())
-
     def drop(self, error: Exception | None) -> None:
         """Let all clients vanish."""
         for client in self.clients:
@@ -220,12 +199,7 @@ class _Run:
 
     def finish(self) -> None:
         """Let all time limits pass."""
-        clock = self.server.clock
-        end = clock.seconds() + self.server.engine.limits.timeout + PATIENCE
-        for due in self._turns():
-            if due > end:
-                return
-            clock.advance(due - clock.seconds())
+        self.server.advance(self.server.engine.limits.timeout + PATIENCE)
 
     def left(self) -> Iterator[str]:
         """Name what is left."""

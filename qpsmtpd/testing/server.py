@@ -11,7 +11,7 @@ assert client.say("HELO me") == "250 ..."
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,21 @@ class Server:
     def connect(self, address: str = "192.0.2.1", *, port: int = 54321) -> Client:
         """Connect a client that comes from an address."""
         return Client(self, address, port)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; unlike with the clock alone, what a call starts happens in its time as well."""
+        for _ in self.turns(seconds):
+            pass
+
+    def turns(self, seconds: float) -> Iterator[float]:
+        """Let time pass, and stop each time when something has happened, and at the end."""
+        clock = self.clock
+        end = clock.seconds() + seconds
+        while due := [call.getTime() for call in clock.getDelayedCalls() if call.getTime() <= end]:
+            clock.advance(max(min(due) - clock.seconds(), 0))
+            yield clock.seconds()
+        clock.advance(end - clock.seconds())
+        yield end
 
     def logged(self, text: str) -> bool:
         """Tell whether a line of the log holds the text."""
