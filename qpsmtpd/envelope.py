@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .answers import denial
+from .extensions import check_parameters
 from .log import Level
 from .outcome import Code, Outcome
 from .smtp.address import NULL_PATH, Address, AddressError, NeedsSMTPUTF8
 from .smtp.command import parse_mail, parse_rcpt
-from .smtp.reply import Reply
+from .smtp.reply import Next, Reply
 from .transaction import Parameters, Recipient
 
 if TYPE_CHECKING:
@@ -23,17 +24,18 @@ RECIPIENT_OK = Reply(250, "recipient OK", "2.1.5")
 # The plugins were told of the recipients at the first BDAT, and have judged the message for them.
 AFTER_BDAT = Reply(503, "the message comes by BDAT; RSET first", "5.5.1")
 TOO_MANY = Reply(452, "too many recipients", "4.5.3")
+TOO_MANY_MESSAGES = Reply(421, "too many messages, closing the connection", "4.7.0", Next.CLOSE)
 UNDECIDED = Reply(450, "no plugin decided whether relaying is allowed", "4.7.1")
-TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 NO_BRACKETS = Reply(501, "the address needs angle brackets", "5.5.2")
 NEEDS_SMTPUTF8 = Reply(553, "an internationalized address needs the SMTPUTF8 parameter", "5.6.7")
 
-BODY_TYPES = ("7BIT", "8BITMIME", "BINARYMIME")
-BAD_PARAMETER_VALUE = "5.5.4"
-
 
 def check_mail(session: Session, argument: str) -> Reply | None:
-    """Refuse a MAIL before the hello or within a transaction."""
+    """Refuse a MAIL before the hello, within a transaction or past the limit."""
+    # RFC 9422 section 4.1: every MAIL counts, whatever comes of it.
+    session.mails += 1
+    if 0 < session.limits.max_messages < session.mails:
+        return TOO_MANY_MESSAGES
     if not session.connection.hello:
         return HELLO_FIRST
     return NESTED if session.transaction.sender is not None else None
@@ -58,7 +60,7 @@ async def mail(session: Session, argument: str) -> Reply:
     path, parameters = await _parsed(session, "mail", argument)
     if isinstance(path, Reply):
         return path
-    if refused := check_parameters(session, parameters):
+    if refused := check_parameters(session, "MAIL", parameters):
         return refused
     sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
     if isinstance(sender, Reply):
@@ -79,8 +81,8 @@ async def rcpt(session: Session, argument: str) -> Reply:
     path, parameters = await _parsed(session, "rcpt", argument)
     if isinstance(path, Reply):
         return path
-    if parameters:
-        return _unknown_parameter(next(iter(parameters)))
+    if refused := check_parameters(session, "RCPT", parameters):
+        return refused
     address = _address(path, session.transaction.smtputf8, "5.1.3")
     if isinstance(address, Reply):
         return address
@@ -110,47 +112,6 @@ async def _parsed(session: Session, verb: str, argument: str) -> tuple[str | Rep
     if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
         path = answer.text
     return path, parameters
-
-
-def check_parameters(session: Session, parameters: Parameters) -> Reply | None:
-    """Refuse parameters that were not offered (RFC 5321 section 4.1.1.11) or make no sense."""
-    if not parameters:
-        return None
-    if session.connection.hello != "ehlo":
-        return Reply(555, "parameters need EHLO", BAD_PARAMETER_VALUE)
-    for keyword, value in parameters.items():
-        if keyword == "SIZE":
-            refused = _check_size(session, value)
-        elif keyword == "BODY":
-            refused = _check_body(session, (value or "").upper())
-        elif keyword == "SMTPUTF8":
-            refused = None if value is None else Reply(501, "SMTPUTF8 has no value", BAD_PARAMETER_VALUE)
-        elif keyword == "AUTH" and value is not None:
-            # RFC 4954 section 5: who sent it first; we do not pass it on, so it is parsed by nobody.
-            refused = None
-        else:
-            refused = _unknown_parameter(keyword)
-        if refused:
-            return refused
-    return None
-
-
-def _check_size(session: Session, value: str | None) -> Reply | None:
-    """RFC 1870 section 6.1: refuse at MAIL what would be refused after DATA."""
-    if value is None or not value.isascii() or not value.isdigit() or len(value) > 20:
-        return Reply(501, "SIZE is a number of octets", BAD_PARAMETER_VALUE)
-    limit = session.limits.databytes
-    return TOO_BIG if limit and int(value) > limit else None
-
-
-def _check_body(session: Session, value: str) -> Reply | None:
-    """RFC 6152 section 2, RFC 3030 section 3: one of the types that were offered."""
-    known = BODY_TYPES if session.engine.takes_binary else BODY_TYPES[:2]
-    return None if value in known else Reply(501, f"BODY is {' or '.join(known)}", BAD_PARAMETER_VALUE)
-
-
-def _unknown_parameter(keyword: str) -> Reply:
-    return Reply(555, f"parameter {keyword[:40]} is not known here", BAD_PARAMETER_VALUE)
 
 
 def _address(path: str, smtputf8: bool, status: str) -> Address | Reply:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import auth
 from .answers import denial
+from .extensions import announced, promised
 from .outcome import Code, Outcome
 from .smtp.reply import Reply
 
@@ -44,12 +45,13 @@ async def _hello(session: Session, verb: str, argument: str) -> Reply:
     hi = f"{session.me} Hi {connection.log_name} [{connection.remote_ip}]"
     if verb == "helo":
         return Reply(250, hi)
+    session.promised = promised(session)
     return Reply(250, "\n".join([hi, *extensions(session)]))
 
 
 def extensions(session: Session) -> list[str]:
     """Name what this server can do, for this client, now."""
-    offered = ["PIPELINING", "8BITMIME", "CHUNKING", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    offered = ["PIPELINING", "8BITMIME", "CHUNKING", "SMTPUTF8", *announced(session), "ENHANCEDSTATUSCODES"]
     if session.engine.takes_binary:
         offered.insert(3, "BINARYMIME")
     if session.limits.databytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .config import Config
+from .smtp.parameters import PROMISES
 
 
 def _limit(default: Any, unit: str, help: str) -> Any:
@@ -20,6 +21,7 @@ class Limits:
     databytes: int = _limit(0, "octets", "largest message; 0 is no limit; announced as SIZE")
     size_threshold: int = _limit(262144, "octets", "messages larger than this go to a spool file")
     max_recipients: int = _limit(1000, "recipients", "recipients of one message; 452 past it")
+    max_messages: int = _limit(0, "messages", "MAIL commands in a session; 421 past it; 0 is no limit")
     max_errors: int = _limit(20, "errors", "bad commands in a session; 421 past it")
     max_auth_failures: int = _limit(5, "attempts", "failed AUTH attempts in a session; 421 past it")
     max_header: int = _limit(262144, "octets", "the header of a message in all")
@@ -35,6 +37,10 @@ class Limits:
     auth_mechanisms: tuple[str, ...] = _limit(
         ("PLAIN", "LOGIN"), "mechanisms", "AUTH mechanisms that may be offered, in this order"
     )
+    extensions: tuple[str, ...] = _limit(
+        (), "keywords", "extensions to offer if the queue plugin honours them: " + ", ".join(PROMISES[1:])
+    )
+    max_hold: int = _limit(604800, "seconds", "the longest time that FUTURERELEASE may ask for")
 
     @property
     def command_timeout(self) -> float:
@@ -45,7 +51,7 @@ class Limits:
 MINIMA = {"timeout": 1, "max_command": 512, "max_auth_line": 512, "max_header": 1000, "max_recipients": 1}
 """The least values with which mail can be received at all (RFC 5321 section 4.5.3.1)."""
 
-_CHOICES = {"bare_newline": ("reject", "normalize")}
+_CHOICES = {"bare_newline": ("reject", "normalize"), "extensions": PROMISES[1:]}
 
 
 def read_limits(config: Config) -> Limits:
@@ -73,8 +79,12 @@ def _text(config: Config, name: str, default: str) -> str:
 
 
 def _words(config: Config, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    lines = config.lines(name)
-    return tuple(word.upper() for line in lines for word in line.split()) if lines else default
+    lines = [line.upper().split() for line in config.lines(name)]
+    if allowed := _CHOICES.get(name):
+        for position, words in enumerate(lines):
+            if unknown := [word for word in words if word not in allowed]:
+                raise config.error(name, f"{unknown[0]!r} is not one of {', '.join(allowed)}", position)
+    return tuple(word for words in lines for word in words) if lines else default
 
 
 _READERS: dict[type, Callable[[Config, str, Any], Any]] = {

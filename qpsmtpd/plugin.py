@@ -77,6 +77,14 @@ class Plugin:
     With one such plugin BINARYMIME (RFC 3030) is not offered, and senders convert what is binary.
     """
 
+    honours: frozenset[str] = frozenset()
+    """Of a plugin that hooks ``queue``: extensions that it keeps for the messages that it takes.
+
+    DSN, REQUIRETLS, MT-PRIORITY, DELIVERBY, FUTURERELEASE: what the parameters of ``transaction`` and its
+    recipients ask for. They are offered to clients while all queue plugins name them; an instance may change
+    its own as it learns what it can do.
+    """
+
     threshold: int = Level.DEBUG
     """Of a plugin that hooks ``logging``: the highest level that it wants to see."""
 

@@ -59,9 +59,11 @@ class Session:
         "errors",
         "exchange",
         "limits",
+        "mails",
         "me",
         "message",
         "offers_tls",
+        "promised",
         "queued",
         "transaction",
     )
@@ -72,12 +74,14 @@ class Session:
         self.connection = connection
         self.limits = engine.limits
         self.me = engine.me
+        self.promised: frozenset[str] = frozenset()  # to the client, in the reply to its EHLO
         self.transaction = Transaction()
         self.exchange: Exchange | None = None
         self.message: content.Incoming | None = None
         self.chunk: chunking.Pending | None = None
         self.queued = False  # the message was handed to the queue, and that is not settled yet
         self.commands = 0
+        self.mails = 0
         self.errors = 0
         self.auth_failures = 0
         self.after_auth = False  # what looks like no command may be the secret of a refused AUTH

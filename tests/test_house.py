@@ -15,7 +15,7 @@ FLOORS = (
     "smtp",
     "connection transaction header body config configfile tlsfiles spool version",
     "outcome dsn hooks setting plugin registry loader log waiting",
-    "session hello envelope content chunking auth sasl trace answers engine limits corefiles",
+    "session hello envelope content chunking auth sasl trace answers engine limits corefiles extensions",
     "protocol factory tls building service early alarm proxied direct",
 )
 """The modules of each layer, layer 0 first; those that are named nowhere are the side and may import all."""

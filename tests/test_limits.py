@@ -22,7 +22,7 @@ class LimitTests(SynchronousTestCase):
         samples = {bool: ("1", True), int: ("7000", 7000), float: ("2.5", 2.5)}
         samples[str] = ("normalize", "normalize")
         for entry in fields(Limits):
-            if entry.name == "auth_mechanisms":
+            if isinstance(entry.default, tuple):
                 continue
             text, value = samples[type(entry.default)]
             self.assertEqual(value, getattr(read(**{entry.name: text}), entry.name), entry.name)
@@ -50,6 +50,15 @@ class LimitTests(SynchronousTestCase):
         """Mechanisms are words in any case, on one line or several, in their order."""
         config = Config((), {"auth_mechanisms": ["cram-md5 plain", "LOGIN"]})
         self.assertEqual(("CRAM-MD5", "PLAIN", "LOGIN"), read_limits(config).auth_mechanisms)
+
+    def test_extensions(self) -> None:
+        """Extensions are words that are known, in any case; the error names the line."""
+        config = Config((), {"extensions": ["requiretls mt-priority", "DELIVERBY"]})
+        self.assertEqual(("REQUIRETLS", "MT-PRIORITY", "DELIVERBY"), read_limits(config).extensions)
+        config = Config((), {"extensions": ["REQUIRETLS", "DELIVERBY DSN"]})
+        error = self.assertRaises(ConfigError, read_limits, config)
+        self.assertEqual(2, error.line)
+        self.assertIn("'DSN' is not one of REQUIRETLS, MT-PRIORITY, DELIVERBY, FUTURERELEASE", str(error))
 
     def test_command_timeout(self) -> None:
         """Commands are waited for as long as content is, unless said otherwise."""

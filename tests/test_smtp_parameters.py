@@ -17,6 +17,7 @@ READ: list[tuple[str, str, str | None, Any]] = [
     ("MAIL", "SIZE", "0", 0),
     ("MAIL", "SIZE", "9" * 20, 10**20 - 1),
     ("MAIL", "BODY", "8bitMIME", "8BITMIME"),
+    ("MAIL", "BODY", "BINARYMIME", "BINARYMIME"),
     ("MAIL", "SMTPUTF8", None, None),
     ("MAIL", "AUTH", "<>", NULL_PATH),
     ("MAIL", "AUTH", "e+3Dmc2@example.com", Address("e=mc2", "example.com")),

@@ -13,7 +13,7 @@ from .address import NULL_PATH, Address, AddressError
 from .command import SyntaxFault, decode_xtext
 from .reply import Reply
 
-BODY_TYPES: Final = frozenset({"7BIT", "8BITMIME"})
+BODY_TYPES: Final = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})
 RETURNS: Final = frozenset({"FULL", "HDRS"})
 NOTIFICATIONS: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
@@ -68,7 +68,7 @@ def read_size(value: str | None) -> int:
 
 
 def read_body(value: str | None) -> str:
-    """Read BODY (RFC 6152 section 2)."""
+    """Read BODY (RFC 6152 section 2, RFC 3030 section 3)."""
     return _one_of("BODY", BODY_TYPES, value)
 
 
