@@ -17,7 +17,7 @@ missing; what a killed server left in ``tmp`` is removed at the start, 36 hours 
 On top of the message are ``Return-Path`` (one that was there is dropped) and ``Delivered-To``: in a
 Maildir of a template for its recipient, else for each one, the last on top. Lines end with LF, as
 Maildir readers expect, else the message is what the client sent, octet by octet; with ``crlf`` they end
-as they were sent.
+as they were sent. So do those of a message with BODY=BINARYMIME, in which a LF may be anything.
 
 Hooks: queue. Replies: ``250 Queued! MESSAGE-ID``, 452 4.3.1 when the disk is full, 452 4.3.0 for other
 failures, 552 5.1.3 for a recipient whose directory would be ``.`` or ``..``. Log: ``pass, FILE`` for
@@ -96,8 +96,9 @@ class Maildir(Plugin):
         copies = self.copies(transaction)
         if copies is None:
             return dsn.addr_bad_dest_syntax("a recipient's address cannot be a directory")
+        crlf = self.crlf or transaction.binary
         # Opened here: the spool file may be gone when the thread begins.
-        delivery = Delivery(copies, transaction.body.open(), mode=int(self.mode, 8), crlf=self.crlf)
+        delivery = Delivery(copies, transaction.body.open(), mode=int(self.mode, 8), crlf=crlf)
         try:
             files = await self.run_in_thread(delivery.run)
         except OSError as error:

@@ -18,7 +18,8 @@ A connection is made for a session's first message and kept for its next ones; Q
 has left. A connection that proves dead before any of a message was sent is replaced, once a message. The
 message goes from the spool file to the network in pieces, with the envelope's SIZE, BODY and SMTPUTF8 where
 the next hop offers them. It is refused when the next hop cannot have it: too big, 8-bit content without
-8BITMIME (552 5.6.3), addresses or header that need SMTPUTF8.
+8BITMIME (552 5.6.3), addresses or header that need SMTPUTF8. It is sent with DATA, so BINARYMIME is not
+offered to clients while this plugin is loaded, and a message that came with it all the same is refused.
 
 The client gets one reply for all its recipients, so the message is sent only if all are accepted: a refused
 one keeps it from the others. The reply is what the next hop says, with its enhanced status. If recipients
@@ -66,6 +67,8 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 UNAVAILABLE = "[UNAVAILABLE]"
 MAX_VALUE = 255
 
+# RFC 3030 section 3: binary content goes by BDAT only, and we do not convert.
+NO_BINARY = DENY("binary content (BODY=BINARYMIME) is not sent on", "5.6.3")
 NO_NEXT_HOP = DENYSOFT("the next hop takes no mail now, please try again later", "4.4.1")
 
 
@@ -119,6 +122,8 @@ class Message:
 
 class SMTPForward(Plugin):
     """Forward over SMTP, one connection a session."""
+
+    takes_binary = False
 
     host = Setting(
         read_host,
@@ -199,6 +204,8 @@ class SMTPForward(Plugin):
         """Forward; the next hop's word is ours."""
         if not transaction.recipients:
             return DENY("no recipient is left", "5.1.0")
+        if transaction.binary:
+            return NO_BINARY
         try:
             delivery = await self.deliver(connection, Message(transaction))
         except SMTPOutError as error:

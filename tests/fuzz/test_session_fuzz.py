@@ -21,7 +21,8 @@ EXAMPLES = int(os.environ.get("QPSMTPD_FUZZ", "1500"))
 LINES = [
     b"EHLO x", b"HELO x", b"MAIL FROM:<a@b>", b"MAIL FROM:<>",
     b"MAIL FROM:<a@b> SIZE=9999999999 BODY=8BITMIME",
-    b"RCPT TO:<c@d>", b"RCPT TO:<postmaster>", b"DATA", b"RSET", b"NOOP", b"VRFY x", b"HELP", b"QUIT", b"FOO",
+    b"RCPT TO:<c@d>", b"RCPT TO:<postmaster>", b"DATA", b"BDAT 7", b"BDAT 30 LAST", b"BDAT 0 LAST",
+    b"MAIL FROM:<a@b> BODY=BINARYMIME", b"RSET", b"NOOP", b"VRFY x", b"HELP", b"QUIT", b"FOO",
     b"STARTTLS", b"AUTH PLAIN AGEAYg==", b"AUTH LOGIN", b"YQ==", b"*", b".", b"..", b"",
     b"Subject: x", b" folded", b"x" * 5000, b"\xff\x00\xc3\xa9",
 ]  # fmt: skip

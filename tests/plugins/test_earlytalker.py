@@ -66,6 +66,12 @@ class GreetingTests(SynchronousTestCase):
         plugin.transaction.notes["whitelistsender"] = 1
         self.assertEqual((DECLINED, []), (plugin.ask("data"), plugin.waits))
 
+    def test_bdat(self):
+        """BDAT has no 354 to wait for."""
+        plugin = tried("check-at DATA")
+        plugin.transaction.chunked = True
+        self.assertEqual((DECLINED, [], ["skip, BDAT"]), (plugin.ask("data"), plugin.waits, plugin.log))
+
     def test_some_karma(self):
         """5 good messages do not yet exempt."""
         plugin = tried()

@@ -108,6 +108,16 @@ class MaildirTests(SynchronousTestCase):
         (stored,) = self.stored().values()
         self.assertTrue(stored.endswith("Delivered-To: b@example.org\r\n" + MESSAGE.replace("\n", "\r\n")))
 
+    def test_binary(self) -> None:
+        """A message that is not lines keeps all its octets (RFC 3030 section 3)."""
+        tried = self.tried()
+        assert tried.transaction.body is not None
+        tried.transaction.body.write(b"\n\r\r\n\0")
+        tried.transaction.parameters = {"BODY": "BinaryMIME"}
+        tried.ask("queue")
+        (path,) = self.base.glob("new/*")
+        self.assertTrue(path.read_bytes().endswith(MESSAGE.replace("\n", "\r\n").encode() + b"\n\r\r\n\0"))
+
     def test_no_message_id(self) -> None:
         """The reply names no Message-Id that is none."""
         for field in ("X: y", "Message-Id: none", "Message-Id: <a b@c>"):

@@ -155,6 +155,14 @@ class ForwardTests(ForwardCase):
         answer: Any = self.tried.ask("queue")
         self.assertEqual(("DENY", "5.1.0"), (answer.code.name, answer.status))
 
+    def test_binary(self) -> None:
+        """Binary content is neither sent on, nor are clients invited to send it."""
+        self.tried.message("\n", recipients=("<b@example.org>",))
+        self.tried.transaction.parameters = {"BODY": "BINARYMIME"}
+        answer: Any = self.tried.ask("queue")
+        self.assertEqual(("DENY", "5.6.3"), (answer.code.name, answer.status))
+        self.assertFalse(self.tried.plugin.takes_binary)
+
 
 class PausingTransport(StringTransportWithDisconnection):
     """A transport that is full after each write of content."""
