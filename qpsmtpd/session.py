@@ -103,8 +103,9 @@ class Session:
             # Not counted as errors: many chunks may be on their way when one is refused (RFC 3030 section 2).
             return await chunking.take(self, event)
         else:
+            bdat = self.exchange is None and event.began.upper() == b"BDAT"
+            reply = chunking.NO_COUNT if bdat else event.reply
             self.exchange = None
-            reply = event.reply
         if reply is not None and reply.code in ERRORS:
             self.errors += 1
             if self.errors > self.limits.max_errors:

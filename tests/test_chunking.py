@@ -197,6 +197,16 @@ class SyntaxTests(Case):
             )
             self.assertTrue(client.closed, argument)
 
+    def test_broken_line(self) -> None:
+        """A BDAT that is no command line has no count either."""
+        for line in (b"BDAT 6\n", b"bdat 6\r\r\n", b"BDAT\r6\r\n", b"BDAT " + b" " * 5000 + b"6\r\n"):
+            for pieces in ([line + b"NOOP\r\n"], [line[i : i + 1] for i in range(len(line))]):
+                client = self.connect()
+                for piece in pieces:
+                    client.send(piece)
+                self.assertEqual("421 4.5.4 Syntax", client.read()[:16], line)
+                self.assertTrue(client.closed)
+
     def test_words(self) -> None:
         """With a count the chunk is read, whatever else is wrong."""
         for argument in ("4 FIRST", "4 LAST LAST", "4 LAST x", "04 -"):

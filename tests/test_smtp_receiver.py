@@ -274,6 +274,13 @@ class LineTest(SynchronousTestCase):
             found = shown(read(Receiver(command_limit=10), segments))
             self.assertEqual([b"12345678", TOO_LONG, TOO_LONG, b"QUIT"], found)
 
+    def test_began(self) -> None:
+        """Of a line that must not be executed its beginning is kept."""
+        for octets in (b"BDAT\n", b"BDAT 1\r\r\n", b"BDAT " + b"x" * 20 + b"\r\n", b"BDAT " + b"x" * 20):
+            for segments in pieces(octets):
+                events = read(Receiver(command_limit=20), segments)
+                self.assertEqual([b"BDAT"], [event.began for event in events if isinstance(event, Fault)])
+
     def test_limit_of_auth(self) -> None:
         """A line within AUTH has its own limit (RFC 4954 section 4)."""
         receiver = Receiver(command_limit=10, line_limit=20)

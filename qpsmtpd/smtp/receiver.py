@@ -45,9 +45,10 @@ class Line:
 
 @dataclass(slots=True)
 class Fault:
-    """A line that must not be executed: answer ``reply``, the line itself is gone."""
+    """A line that must not be executed: answer ``reply``. The line is gone but for how it began."""
 
     reply: Reply
+    began: bytes
 
 
 @dataclass(slots=True)
@@ -73,8 +74,9 @@ class Chunk:
 
 Event = Line | Fault | Content | Chunk
 
-_TOO_LONG: Final = Fault(Reply(500, "line too long", "5.5.2"))
-_BARE: Final = Fault(Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2"))
+_TOO_LONG: Final = Reply(500, "line too long", "5.5.2")
+_BARE: Final = Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2")
+_VERB: Final = 4  # octets of a line that a Fault keeps
 
 
 class Receiver:
@@ -187,20 +189,21 @@ class Receiver:
         if self._swallow:
             self._swallow = False
             return self.next_event()
-        if end - start >= self._limit:
-            return _TOO_LONG
         line = buffer[start:end]
-        return Line(line) if self._normalize and _CR not in line else _BARE
+        if len(line) >= self._limit:
+            return Fault(_TOO_LONG, line[:_VERB])
+        return Line(line) if self._normalize and _CR not in line else Fault(_BARE, line[:_VERB])
 
     def _unended_line(self) -> Fault | None:
         """Keep the beginning of a line, or drop it if it is too long already."""
         too_long = len(self._buffer) - self._offset >= self._limit
+        began = self._buffer[self._offset : self._offset + _VERB]
         if too_long or self._swallow:
             self._buffer = b""
             self._offset = 0
         if too_long and not self._swallow:
             self._swallow = True
-            return _TOO_LONG
+            return Fault(_TOO_LONG, began)
         return None
 
     def _next_chunk(self, buffer: bytes, start: int) -> Chunk | None:
