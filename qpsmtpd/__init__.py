@@ -25,6 +25,7 @@ from .outcome import (
     Rejection,
 )
 from .plugin import Plugin
+from .secret import Secret
 from .setting import Setting, SettingError
 from .smtp.address import Address
 from .smtp.reply import Reply
@@ -55,6 +56,7 @@ __all__ = [
     "Recipient",
     "Rejection",
     "Reply",
+    "Secret",
     "Setting",
     "SettingError",
     "TLSFiles",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answers import DENIALS, refuse
+from .credentials import verifiers, verify
 from .log import Level
-from .outcome import DECLINED, DENY, Code, Outcome
+from .mechanisms import MECHANISMS
+from .outcome import DECLINED, DENY, OK, Code, Outcome
 from .registry import Answer
-from .sasl import MECHANISMS, Credentials, SASLFault, challenge_reply, decode_response
+from .sasl import Channel, Credentials, SASLFault, Wanted, challenge_reply, decode_response
+from .sasl_oauth import Refusal
+from .secret import Secret
 from .smtp.reply import Next, Reply
 
 if TYPE_CHECKING:
@@ -38,19 +43,16 @@ def redacted(verb: str, argument: str) -> str:
 def configured(session: Session) -> list[str]:
     """Name the mechanisms that are switched on and that a plugin can check, TLS or not."""
     registry = session.engine.registry
-    generic = registry.has("auth")
-    return [
-        name
-        for name in session.limits.auth_mechanisms
-        if name in MECHANISMS and (generic or registry.has(f"auth-{name.lower()}"))
-    ]
+    names = session.limits.auth_mechanisms
+    return [name for name in names if name in MECHANISMS and MECHANISMS[name].checked(registry)]
 
 
 def offered(session: Session) -> list[str]:
     """Name the mechanisms to announce now: none in clear if ``tls_before_auth`` is on."""
-    if session.limits.tls_before_auth and session.connection.tls is None:
+    connection = session.connection
+    if session.limits.tls_before_auth and connection.tls is None:
         return []
-    return configured(session)
+    return [name for name in configured(session) if MECHANISMS[name].usable(connection)]
 
 
 def check(session: Session, argument: str) -> Reply | None:
@@ -81,9 +83,15 @@ async def begin(session: Session, argument: str) -> Reply:
     name, _, initial = argument.partition(" ")
     if not name:
         return NO_MECHANISM
-    if name.upper() not in offered(session):
-        return UNKNOWN_MECHANISM
-    session.exchange = MECHANISMS[name.upper()](session.me)
+    name = name.upper()
+    usable = offered(session)
+    if name not in usable:
+        in_clear = session.connection.tls is None
+        return NEEDS_TLS if in_clear and name in configured(session) else UNKNOWN_MECHANISM
+    tls = session.connection.tls
+    offers_binding = any(MECHANISMS[other].binding for other in usable)
+    channel = Channel(session.me, tls.exporter if tls else b"", offers_binding)
+    session.exchange = MECHANISMS[name].begin(channel)
     session.connection.auth_attempted = True
     return await _step(session, initial.strip().encode("utf-8", "surrogateescape") if initial else None)
 
@@ -101,14 +109,30 @@ async def _step(session: Session, line: bytes | None) -> Reply:
     except SASLFault as fault:
         session.exchange = None
         return _counted(session, fault.reply)
+    if isinstance(result, Wanted):
+        secret = await verifiers(session, result.user, result.mechanism)
+        if not isinstance(secret, Secret):
+            session.exchange = None
+            return _conclude(session, Credentials(result.mechanism, result.user), secret)
+        result = result.proceed(secret)
     if isinstance(result, bytes):
         return challenge_reply(result)
     session.exchange = None
-    return await _decide(session, result)
+    return _conclude(session, result, await _judge(session, result), exchange.error_challenge)
 
 
-async def _decide(session: Session, credentials: Credentials) -> Reply:
-    """Ask the plugins of the mechanism, then those of every mechanism."""
+async def _judge(session: Session, credentials: Credentials) -> Answer:
+    """Find out whether the credentials are good: by the exchange's own proof, or by asking plugins."""
+    if credentials.proven is not None:
+        return OK if credentials.proven else DENY
+    if credentials.token is not None:
+        facts = credentials.mechanism, credentials.user, credentials.token
+        return await session.ask(f"auth-{credentials.mechanism}", *facts)
+    return await _judge_password(session, credentials)
+
+
+async def _judge_password(session: Session, credentials: Credentials) -> Answer:
+    """Ask the plugins of the mechanism, then those of every mechanism, then for the user's secret."""
     facts = (
         credentials.mechanism,
         credentials.user,
@@ -119,11 +143,30 @@ async def _decide(session: Session, credentials: Credentials) -> Reply:
     answer: Answer = await session.ask(f"auth-{credentials.mechanism}", *facts)
     if isinstance(answer, Outcome) and answer.code is Code.DECLINED:
         answer = await session.ask("auth", *facts)
+    if isinstance(answer, Reply) or answer.code is Code.OK or not session.engine.registry.has("credentials"):
+        return answer
+    # Who was refused already is checked, too: the time must not tell whom the first plugin knows.
+    checked = await verify(session, credentials, refused=answer.code.denies)
+    if answer.code.denies or (isinstance(checked, Outcome) and checked.code is Code.DECLINED):
+        return answer
+    return checked
+
+
+def _conclude(session: Session, credentials: Credentials, answer: Answer, error: bytes = b"") -> Reply:
+    """Make the reply; an ``error`` is a challenge that comes before the one of a refusal."""
     if isinstance(answer, Reply):
         return _counted(session, answer) if answer.code >= 400 else answer
+    if answer.code is Code.OK and not credentials.user:
+        # RFC 7628 section 3.1: the client may leave it to the token who it is.
+        name, _, remark = answer.text.partition("\n")
+        credentials, answer = replace(credentials, user=name), OK(remark) if name else DENY
     if answer.code is Code.OK:
         return _accept(session, credentials, answer)
-    return _counted(session, _failure(session, credentials, answer))
+    reply = _failure(session, credentials, answer)
+    if error and reply.code == 535:
+        session.exchange = Refusal(reply)
+        return challenge_reply(error)
+    return _counted(session, reply)
 
 
 def _accept(session: Session, credentials: Credentials, answer: Outcome) -> Reply:
@@ -142,7 +185,8 @@ def _failure(session: Session, credentials: Credentials, answer: Outcome) -> Rep
     """Refuse in the words that fail2ban's filters match."""
     verdict = answer if answer.code.denies else DENY
     mechanism, address = credentials.mechanism.upper(), session.connection.remote_ip
-    text = f"{mechanism} authentication failed for {credentials.user} from {address}{_remark(answer)}"
+    user = credentials.user or "-"
+    text = f"{mechanism} authentication failed for {user} from {address}{_remark(answer)}"
     return refuse(DENIALS["auth"], Outcome(verdict.code, text, verdict.status))
 
 

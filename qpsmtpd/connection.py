@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,12 +20,16 @@ MAX_FINDINGS = 100
 
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
-    """What the handshake agreed upon: version, cipher suite, key bits, server name asked for."""
+    """What the handshake agreed upon: version, cipher suite, key bits, server name asked for.
+
+    ``exporter`` is the binding of RFC 9266, which only the two ends know; b"" before TLS 1.3.
+    """
 
     version: str
     cipher: str
     bits: int
     sni: str = ""
+    exporter: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

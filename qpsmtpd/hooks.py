@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from .secret import Secret
+
 
 class Kind(Enum):
     """How the plugins of a hook are called."""
@@ -29,6 +31,8 @@ class Hook:
     name: str
     kind: Kind
     arguments: tuple[str, ...]
+    gives: type | None = None
+    """the type of the value that a plugin may answer with, beside outcomes"""
 
     @property
     def method(self) -> str:
@@ -38,6 +42,7 @@ class Hook:
 
 _SESSION = ("connection", "transaction")
 _AUTH = (*_SESSION, "mechanism", "user", "password", "digest", "ticket")
+_TOKEN = (*_SESSION, "mechanism", "user", "token")
 
 
 def _asked(name: str, *arguments: str) -> Hook:
@@ -63,6 +68,9 @@ _ALL = (
     Hook("auth-plain", Kind.ASKED, _AUTH),
     Hook("auth-login", Kind.ASKED, _AUTH),
     Hook("auth-cram-md5", Kind.ASKED, _AUTH),
+    Hook("auth-oauthbearer", Kind.ASKED, _TOKEN),
+    Hook("auth-xoauth2", Kind.ASKED, _TOKEN),
+    Hook("credentials", Kind.ASKED, (*_SESSION, "user", "mechanism"), gives=Secret),
     _asked("rcpt_parse", "argument"),
     _asked("rcpt_pre", "path", "parameters"),
     _asked("rcpt", "recipient", "parameters"),

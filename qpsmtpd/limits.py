@@ -34,6 +34,7 @@ class Limits:
     )
     reverse_dns: bool = _limit(True, "0 or 1", "look up the client's name before the greeting")
     tls_before_auth: bool = _limit(False, "0 or 1", "offer AUTH only on an encrypted connection")
+    scram_iterations: int = _limit(10000, "iterations", "what a guess at a password costs, for SCRAM")
     auth_mechanisms: tuple[str, ...] = _limit(
         ("PLAIN", "LOGIN"), "mechanisms", "AUTH mechanisms that may be offered, in this order"
     )
@@ -50,6 +51,7 @@ class Limits:
 
 MINIMA = {"timeout": 1, "max_command": 512, "max_auth_line": 512, "max_header": 1000, "max_recipients": 1}
 """The least values with which mail can be received at all (RFC 5321 section 4.5.3.1)."""
+MINIMA |= {"scram_iterations": 4096}  # RFC 7677 section 4
 
 _CHOICES = {"bare_newline": ("reject", "normalize"), "extensions": PROMISES[1:]}
 

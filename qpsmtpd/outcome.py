@@ -5,8 +5,9 @@ Knows nothing of hooks, plugins or replies; `answers` turns an outcome into a re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Any
 
 from .smtp import dsn as statuses
 
@@ -52,6 +53,13 @@ class Outcome:
     def __call__(self, text: str = "", status: str = "") -> Outcome:
         """Give the same verdict with a text: ``DENY("no such user", "5.1.1")``."""
         return Outcome(self.code, text, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Given(Outcome):
+    """OK with the value that the hook asks for; the representation does not show it."""
+
+    value: Any = field(default=None, repr=False)
 
 
 OK = Outcome(Code.OK)

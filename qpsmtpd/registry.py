@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from .connection import Connection, JournalEntry
 from .hooks import HOOKS, Hook, Kind
 from .log import CALL, Level, Log
-from .outcome import DECLINED, Code, Outcome, Policy, Rejection
+from .outcome import DECLINED, OK, Code, Given, Outcome, Policy, Rejection
 from .plugin import Plugin, Services, verdict_of
 from .setting import SettingError
 from .smtp.reply import Next, Reply
@@ -223,6 +223,9 @@ class Registry:
             if result.next not in _ALLOWED:
                 raise ValueError(f"hook {implementation.hook} may not ask for {result.next.name} next")
             return result
+        gives = HOOKS[implementation.hook].gives
+        if gives is not None and isinstance(result, gives):
+            return Given(Code.OK, value=result)
         raise TypeError(f"hook {implementation.hook} returned {type(result).__name__}, not an outcome")
 
     def _settle_rejection(
@@ -278,7 +281,7 @@ class Registry:
         if isinstance(answer, Reply):
             outcome = Outcome(_verdict(answer.code), answer.text, answer.status)
         else:
-            outcome = answer
+            outcome = OK if isinstance(answer, Given) else answer  # a value is for who asked
         hook = "deny" if outcome.code.denies else "ok"
         transaction = arguments[1] if len(arguments) > 1 else None
         await self.tell(hook, connection, (connection, transaction, implementation.log_name, outcome))

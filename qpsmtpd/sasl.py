@@ -1,4 +1,4 @@
-"""AUTH mechanisms as exchanges of challenge and response (RFC 4954; RFC 4616 for PLAIN).
+"""AUTH exchanges of challenge and response (RFC 4954), and those that hand over a password or a digest.
 
 An exchange turns what the client says into credentials. It must not know whether they are right (the
 session asks the hooks), nor the transport: challenges and responses are octets before base64.
@@ -14,9 +14,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
-from .smtp.reply import Next, Reply
+from .secret import Secret
+from .smtp.reply import Reply
 
 # RFC 4954 section 4: a cancelled exchange and an undecodable response are 501, whatever the mechanism.
 CANCELLED: Final = Reply(501, "authentication cancelled", "5.7.0")
@@ -38,10 +39,11 @@ class SASLFault(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who the client claims to be, and its proof: a password, or a digest made with a ticket.
+    """Who the client claims to be, and its proof: a password, a digest made with a ticket, or a token.
 
-    ``mechanism`` is in lower case. ``user`` is not empty and printable, so it is safe in a reply and in the
-    log. ``digest`` is in lower case hexadecimal. Secrets are left out of the representation.
+    ``mechanism`` is in lower case. ``user`` is printable, so it is safe in a reply and in the log; with a
+    token it may be empty. ``digest`` is in lower case hexadecimal. ``proven`` tells what became of a proof
+    that the exchange itself has checked. Secrets are left out of the representation.
     """
 
     mechanism: str
@@ -50,6 +52,30 @@ class Credentials:
     digest: str | None = field(default=None, repr=False)
     ticket: str | None = field(default=None, repr=False)
     authzid: str = ""
+    token: str | None = field(default=None, repr=False)
+    proven: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An exchange wants a user's verifiers; ``proceed`` takes them and gives the next challenge."""
+
+    mechanism: str
+    user: str
+    proceed: Callable[[Secret], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What an exchange may know of the connection.
+
+    ``binding`` is what only the two ends of this TLS connection know (RFC 9266), b"" if there is none;
+    ``offers_binding`` tells whether the client was offered a mechanism that uses it.
+    """
+
+    me: str
+    binding: bytes = field(default=b"", repr=False)
+    offers_binding: bool = False
 
 
 class Exchange(ABC):
@@ -57,8 +83,11 @@ class Exchange(ABC):
 
     __slots__ = ()
 
+    error_challenge: ClassVar[bytes] = b""
+    """What the client hears, and answers, before the reply to credentials that are refused."""
+
     @abstractmethod
-    def respond(self, response: bytes | None) -> bytes | Credentials:
+    def respond(self, response: bytes | None) -> bytes | Wanted | Credentials:
         """Take a response and give the next challenge, or the credentials when nothing is left to ask.
 
         The first response is None if the AUTH command had no initial response. Data that the server must
@@ -78,7 +107,7 @@ class Plain(Exchange):
         fields = response.split(b"\0")
         if len(fields) != 3:
             raise SASLFault(INVALID)
-        authzid, user, password = _text(fields[0]), _user(fields[1]), _secret(fields[2])
+        authzid, user, password = _text(fields[0]), user_name(fields[1]), _secret(fields[2])
         if authzid and authzid != user:  # nobody may act for somebody else
             raise SASLFault(INVALID)
         return Credentials("plain", user, password=password, authzid=authzid)
@@ -97,7 +126,7 @@ class Login(Exchange):
         if response is None:
             return b"Username:"
         if not self._user:
-            self._user = _user(response)
+            self._user = user_name(response)
             return b"Password:"
         return Credentials("login", self._user, password=_secret(response))
 
@@ -121,15 +150,7 @@ class CramMD5(Exchange):
             raise SASLFault(UNASKED)
         # A user name may hold blanks: the digest is what follows the last one.
         user, _, digest = response.rpartition(b" ")
-        return Credentials("cram-md5", _user(user), digest=_digest(digest), ticket=self._ticket)
-
-
-MECHANISMS: Final[dict[str, Callable[[str], Exchange]]] = {
-    "PLAIN": lambda _me: Plain(),
-    "LOGIN": lambda _me: Login(),
-    "CRAM-MD5": CramMD5,
-}
-"""How to begin an exchange, by mechanism, in the order of the EHLO reply; takes our host name."""
+        return Credentials("cram-md5", user_name(user), digest=_digest(digest), ticket=self._ticket)
 
 
 def decode_response(line: bytes) -> bytes:
@@ -150,7 +171,7 @@ def decode_response(line: bytes) -> bytes:
 
 def challenge_reply(challenge: bytes) -> Reply:
     """Put a challenge on the wire; an empty one is ``334`` and a blank (RFC 4954 section 4)."""
-    return Reply(334, base64.b64encode(challenge).decode("ascii"), next=Next.LINE)
+    return Reply.challenge(base64.b64encode(challenge).decode("ascii"))
 
 
 def _text(octets: bytes) -> str:
@@ -160,7 +181,8 @@ def _text(octets: bytes) -> str:
         raise SASLFault(INVALID) from None
 
 
-def _user(octets: bytes) -> str:
+def user_name(octets: bytes) -> str:
+    """Decode a user name; raises SASLFault."""
     # RFC 4013 section 2.3: no control characters, so a name cannot forge a line of a reply or of the log.
     user = _text(octets)
     if not user or not user.isprintable():

@@ -114,12 +114,15 @@ def info_of(transport: object) -> TLSInfo:
     if handle is None or version is None:
         raise ValueError("no TLS handshake was completed on this transport")
     sni = (handle.get_servername() or b"").decode("ascii", "backslashreplace")
+    bound = handle.get_protocol_version() >= SSL.TLS1_3_VERSION
     return TLSInfo(
         version=handle.get_protocol_version_name(),
         cipher=handle.get_cipher_name() or "",
         bits=handle.get_cipher_bits() or 0,
         # The client sends any octets as server name; they go to the log.
         sni="".join(char if char.isprintable() else "?" for char in sni),
+        # RFC 9266 section 2; an older version would need an extension that pyOpenSSL cannot see.
+        exporter=handle.export_keying_material(b"EXPORTER-Channel-Binding", 32) if bound else b"",
     )
 
 

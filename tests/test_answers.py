@@ -137,6 +137,7 @@ ROWS: dict[str, Row] = {
 
 ELSEWHERE = {"logging", "config", "user_config", "auth-login", "auth-cram-md5"}
 """Hooks that answer with lines or not at all, or like auth-plain; other files test them."""
+ELSEWHERE |= {"auth-oauthbearer", "auth-xoauth2", "credentials"}
 
 
 class MatrixTests(SynchronousTestCase):
@@ -187,7 +188,7 @@ class CompleteTests(SynchronousTestCase):
     def test_denials(self) -> None:
         """Every hook that may refuse has a line in the table, and no other."""
         asked = {name for name, hook in HOOKS.items() if hook.kind is Kind.ASKED}
-        mechanisms = {name for name in asked if name.startswith("auth-")}
+        mechanisms = {name for name in asked if name.startswith("auth-") or name == "credentials"}
         self.assertEqual(asked - mechanisms - {"quit", "received_line", "user_config"}, set(DENIALS))
 
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.sasl import MECHANISMS, Credentials, SASLFault, challenge_reply, decode_response
+from qpsmtpd.mechanisms import MECHANISMS
+from qpsmtpd.sasl import Channel, Credentials, SASLFault, Wanted, challenge_reply, decode_response
+from qpsmtpd.secret import Secret
 from qpsmtpd.smtp.reply import Next, Reply
 
 ME = "mx.example.com"
@@ -20,9 +22,9 @@ texts = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=
 
 
 class SASLTestCase(SynchronousTestCase):
-    def play(self, mechanism: str, *responses: bytes | None) -> bytes | Credentials:
+    def play(self, mechanism: str, *responses: bytes | None) -> bytes | Wanted | Credentials:
         """Give all responses to a new exchange and return its last word."""
-        exchange = MECHANISMS[mechanism](ME)
+        exchange = MECHANISMS[mechanism].begin(Channel(ME))
         for response in responses[:-1]:
             self.assertIsInstance(exchange.respond(response), bytes)
         return exchange.respond(responses[-1])
@@ -36,28 +38,31 @@ class SASLTestCase(SynchronousTestCase):
 
 
 class MechanismsTests(SynchronousTestCase):
-    def test_order(self) -> None:
-        """Mechanisms are offered in a fixed order."""
-        self.assertEqual(["PLAIN", "LOGIN", "CRAM-MD5"], list(MECHANISMS))
+    def test_names(self) -> None:
+        """These are all there are."""
+        expected = "CRAM-MD5 LOGIN OAUTHBEARER PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2"
+        self.assertEqual(expected.split(), sorted(MECHANISMS))
 
     def test_own_state(self) -> None:
         """Two clients do not share an exchange."""
-        for name, begin in MECHANISMS.items():
-            self.assertIsNot(begin(ME), begin(ME), name)
+        for name, mechanism in MECHANISMS.items():
+            self.assertIsNot(mechanism.begin(Channel(ME)), mechanism.begin(Channel(ME)), name)
 
     @quick
     @given(st.sampled_from(list(MECHANISMS)), st.lists(st.one_of(st.none(), st.binary()), min_size=1))
     def test_any_input(self, name: str, responses: list[bytes | None]) -> None:
         """Whatever comes, an exchange asks on, gives usable credentials, or says why not."""
-        exchange = MECHANISMS[name](ME)
+        exchange = MECHANISMS[name].begin(Channel(ME))
         for response in responses:
             try:
                 answer = exchange.respond(response)
             except SASLFault:
                 return
+            if isinstance(answer, Wanted):
+                answer = answer.proceed(Secret.derive("x", iterations=1))
             if isinstance(answer, Credentials):
-                self.assertTrue(answer.user.isprintable() and answer.user)
-                self.assertTrue(answer.password or (answer.digest and answer.ticket))
+                self.assertTrue(answer.user.isprintable() and (answer.user or answer.token))
+                self.assertTrue(answer.password or (answer.digest and answer.ticket) or answer.token)
                 return
 
 
@@ -115,7 +120,7 @@ class PlainTests(SASLTestCase):
 class LoginTests(SASLTestCase):
     def test_asked(self) -> None:
         """The client is asked for user and password with the prompts that all clients know."""
-        exchange = MECHANISMS["LOGIN"](ME)
+        exchange = MECHANISMS["LOGIN"].begin(Channel(ME))
         self.assertEqual(b"Username:", exchange.respond(None))
         self.assertEqual(b"Password:", exchange.respond(b"u"))
         self.assertEqual(Credentials("login", "u", password="p"), exchange.respond(b"p"))
@@ -149,7 +154,7 @@ class CramMD5Tests(SASLTestCase):
     def test_credentials(self) -> None:
         """The digest is the last word, and goes with the ticket of this exchange."""
         for user in ("tim", "tim o tool", "tïm", "tim "):
-            exchange = MECHANISMS["CRAM-MD5"](ME)
+            exchange = MECHANISMS["CRAM-MD5"].begin(Channel(ME))
             ticket = exchange.respond(None)
             assert isinstance(ticket, bytes)
             expected = Credentials("cram-md5", user, digest=DIGEST, ticket=ticket.decode())
@@ -190,8 +195,9 @@ class CramMD5Tests(SASLTestCase):
 class CredentialsTests(SynchronousTestCase):
     def test_no_secret_shown(self) -> None:
         """Neither a log line nor a traceback shows a secret."""
-        shown = repr(Credentials("plain", "u", password="hush", digest="hush", ticket="hush"))
-        self.assertEqual("Credentials(mechanism='plain', user='u', authzid='')", shown)
+        hush = dict.fromkeys(("password", "digest", "ticket", "token"), "hush")
+        shown = repr(Credentials("plain", "u", **hush))
+        self.assertEqual("Credentials(mechanism='plain', user='u', authzid='', proven=None)", shown)
         self.assertEqual(shown, str(Credentials("plain", "u", password="hush")))
 
 
@@ -250,7 +256,8 @@ class ChallengeReplyTests(SynchronousTestCase):
     def test_wire(self) -> None:
         """A challenge is base64 after 334, and a line is read next."""
         reply = challenge_reply(b"Username:")
-        self.assertEqual(Reply(334, "VXNlcm5hbWU6", next=Next.LINE), reply)
+        self.assertEqual(Reply.challenge("VXNlcm5hbWU6"), reply)
+        self.assertIs(Next.LINE, reply.next)
         self.assertEqual(b"334 VXNlcm5hbWU6\r\n", reply.octets)
 
     def test_empty(self) -> None:

@@ -1,25 +1,26 @@
 """Authenticate users whose passwords are in one file.
 
 Reads ``flat_auth_pw``: ``user@domain:password`` a line; everything behind the first colon is the password,
-in clear, so that CRAM-MD5 works. The file should be readable for the server only; a warning says so if
-everybody can read it. Names are compared without regard to case. Without a password nobody gets in.
+in clear, so that SCRAM and CRAM-MD5 work. The file should be readable for the server only; a warning says so
+if everybody can read it. Names are compared without regard to case. Without a password nobody gets in.
 
 Whether a user is unknown or a password is wrong is in the log only, and takes the same time. A user whom
 the file does not know is left to the next auth plugin.
 
-Hooks: auth-plain, auth-login, auth-cram-md5 (if config/auth_mechanisms names it). Log: ``pass: clear match``,
-``pass: hash match``, ``fail: wrong password``, ``fail: missing password``, ``fail: no such user``, ``fail: no
-domain in the user's name``, ``skip: missing ticket``.
+Hooks: auth-plain, auth-login, auth-cram-md5; credentials, for SCRAM (both CRAM-MD5 and SCRAM if
+config/auth_mechanisms names them). Log: ``pass: clear match``, ``pass: hash match``, ``fail: wrong
+password``, ``fail: missing password``, ``fail: no such user``, ``fail: no domain in the user's name``,
+``skip: missing ticket``.
 
-Differences from upstream: the user is no pattern; names in the file may have capitals; a line that is no
-account stops the start; the reply does not tell why.
+Differences from upstream: SCRAM; the user is no pattern; names in the file may have capitals; a line that is
+no account stops the start; the reply does not tell why.
 """
 
 import stat
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from qpsmtpd import DECLINED, DENY, OK, Outcome, Plugin
+from qpsmtpd import DECLINED, DENY, OK, Outcome, Plugin, Secret
 from qpsmtpd.kit.match import Compiled, LineError
 from qpsmtpd.kit.password import PasswordCheck, check_password
 
@@ -70,6 +71,11 @@ class AuthFlatFile(Plugin):
 
     hook_auth_login = hook_auth_plain
     hook_auth_cram_md5 = hook_auth_plain
+
+    def hook_credentials(self, user: str) -> Secret | None:
+        """Give the password, for mechanisms that do not send it."""
+        stored = self.accounts().get(user.lower())
+        return None if stored is None else Secret(password=stored)
 
 
 def read_accounts(lines: Sequence[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ class PasswordCheck(Enum):
     PASS_HASH = "pass: hash match"  # noqa: S105
     NO_SECRET = "fail: missing password"  # noqa: S105
     NO_TICKET = "skip: missing ticket"
+    NO_CLEAR = "skip: no clear password"
     WRONG = "fail: wrong password"
 
     @property
