@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 AUTH_RESULTS = "Authentication-Results"
+_UNFIT = re.compile(r"[^A-Za-z0-9._\[\]:-]")
 _COMMENT = re.compile(r"\([^()]*+\)")
 
 
@@ -66,8 +67,7 @@ def received(session: Session, tls: str) -> str:
 
 def _domain(name: str) -> str:
     """Make a name fit for the field: ASCII, no comment, no white space."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in ".-_[]:") else "?" for c in name[:255])
-    return kept or "unknown"
+    return _UNFIT.sub("?", name[:255]) or "unknown"
 
 
 def _source(host: str, address: str) -> str:
