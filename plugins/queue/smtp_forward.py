@@ -21,12 +21,16 @@ the next hop offers them. It is refused when the next hop cannot have it: too bi
 8BITMIME (552 5.6.3), addresses or header that need SMTPUTF8. It is sent with DATA, so BINARYMIME is not
 offered to clients while this plugin is loaded, and a message that came with it all the same is refused.
 
+DSN (RET, ENVID, NOTIFY, ORCPT) is passed on, and if ``extensions`` names them REQUIRETLS (with ``tls verify``
+only), MT-PRIORITY and FUTURERELEASE. Clients are offered what the next hop offered when we last connected:
+nothing before the first message. A message with what it has ceased to offer is delayed, as below.
+
 The client gets one reply for all its recipients, so the message is sent only if all are accepted: a refused
 one keeps it from the others. The reply is what the next hop says, with its enhanced status. If recipients
 are refused, each is named with the reply to it, ten at most. The reply is 452 if any refusal is temporary
 (the client tries again, and no recipient is lost), else 552. Whatever goes wrong before MAIL is about the
-next hop and not about the message: refused connection or greeting, TLS, XCLIENT. It is 452 4.4.1, and only
-the log tells why.
+next hop and not about the message: refused connection or greeting, TLS, XCLIENT, extensions. It is 452
+4.4.1, and only the log tells why.
 
 Time limits in seconds, those of RFC 5321 section 4.5.3.2: ``connect_timeout`` 60, ``command_timeout`` 300
 for the greeting and the reply to each command, ``data_timeout`` 180 for each piece of the message,
@@ -57,6 +61,7 @@ from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
 from qpsmtpd import DENY, DENYSOFT, OK, Connection, Outcome, Plugin, Setting, SettingError, Transaction
 from qpsmtpd.kit.smtpout import Delivery, Envelope, NextHop, SMTPClient, SMTPOutError, Timeouts, TLSPolicy
+from qpsmtpd.kit.smtppassing import PASSED, passed_on
 from qpsmtpd.kit.smtprefusal import one_refusal
 
 HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
@@ -107,16 +112,20 @@ class Message:
         yield from self._body.chunks()
 
     def envelope(self, extensions: Mapping[str, str]) -> Envelope:
-        """Make the envelope; what was declared but is not needed depends on the next hop's extensions."""
+        """Make the envelope; what was declared but is not needed depends on the next hop's extensions.
+
+        Raises SMTPOutError if they lack what the client was promised.
+        """
         transaction = self._transaction
         ascii_header = self._header.isascii()
         declared = (transaction.parameters.get("BODY") or "").upper() == "8BITMIME"
         return Envelope(
             transaction.reverse_path,
-            [(recipient.address, {}) for recipient in transaction.recipients],
+            [(one.address, passed_on("RCPT", one.parameters, extensions)) for one in transaction.recipients],
             len(self._header) + self._body.size,
             not ascii_header or self._body.is_8bit or (declared and "8BITMIME" in extensions),
             transaction.smtputf8 and (not ascii_header or "SMTPUTF8" in extensions),
+            passed_on("MAIL", transaction.parameters, extensions),
         )
 
 
@@ -245,8 +254,13 @@ class SMTPForward(Plugin):
         return await self.send(connection, link, message)
 
     async def send(self, connection: Connection, link: Link, message: Message) -> Delivery:
-        """Send the message, and keep the connection if it is still of use."""
-        delivery = await link.client.send(message.envelope(link.client.extensions), message, all_or_none=True)
+        """Send the message, and keep the connection if it is still of use. Raises SMTPOutError."""
+        try:
+            envelope = message.envelope(link.client.extensions)
+        except SMTPOutError:
+            link.client.quit()
+            raise
+        delivery = await link.client.send(envelope, message, all_or_none=True)
         if link.client.connected:
             connection.notes[self.name] = link
         return delivery
@@ -261,7 +275,13 @@ class SMTPForward(Plugin):
             except SMTPOutError:
                 client.quit()
                 raise
+        self.learn(client.extensions)
         return client
+
+    def learn(self, extensions: Mapping[str, str]) -> None:
+        """Promise clients what the next hop offers."""
+        # RFC 8689 section 4.2.1: for REQUIRETLS the next hop must be who it says it is.
+        self.honours = PASSED & extensions.keys() - ({"REQUIRETLS"} if self.tls != "verify" else set())
 
     def attributes(self, connection: Connection) -> dict[str, str]:
         """Say who our client is, in the terms of XCLIENT."""
