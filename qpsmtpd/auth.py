@@ -165,6 +165,8 @@ def _conclude(session: Session, credentials: Credentials, answer: Answer, error:
     reply = _failure(session, credentials, answer)
     if error and reply.code == 535:
         session.exchange = Refusal(reply)
+        # Many clients leave here, and the reply that says it does not come to the log.
+        session.log(Level.INFO, "fail: the token of %s is refused", credentials.user or "-")
         return challenge_reply(error)
     return _counted(session, reply)
 

@@ -35,6 +35,7 @@ class LimitTests(SynchronousTestCase):
             ("timeout", "soon"),
             ("timeout", "0"),
             ("max_command", "511"),
+            ("scram_iterations", "4095"),
             ("reverse_dns", "2"),
             ("bare_newline", "allow"),
         )

@@ -16,13 +16,14 @@ from qpsmtpd import (
     Outcome,
     Plugin,
     Reply,
+    Secret,
     Transaction,
 )
 from qpsmtpd.connection import MAX_JOURNAL
 from qpsmtpd.factory import Functions
 from qpsmtpd.hooks import HOOKS
 from qpsmtpd.log import CALL, Event, Level
-from qpsmtpd.outcome import Code, Policy
+from qpsmtpd.outcome import Code, Given, Policy
 from qpsmtpd.registry import MAX_REASONS, ON_ERROR, Registry, adapt
 from qpsmtpd.setting import SettingError
 from qpsmtpd.smtp.reply import Next
@@ -286,6 +287,33 @@ class PromiseTests(Case):
         self.clock.advance(7)
         self.successResultOf(done)  # type: ignore[arg-type]
         self.assertEqual(["other"], told)
+
+
+class ValueTests(Case):
+    """A hook may ask for a value."""
+
+    def credentials(self, function: Callable[..., Any], **settings: Any) -> Any:
+        self.add("credentials", function, **settings)
+        arguments = self.connection, self.transaction, "joe", "plain"
+        return start(self.registry.ask("credentials", self.connection, arguments))
+
+    def test_given(self) -> None:
+        """It is given at once or later, and the journal does not show it."""
+        secret = Secret(password="hush")
+        for function in (lambda: secret, lambda: succeed(secret)):
+            self.setUp()
+            self.assertEqual(Given(Code.OK, value=secret), self.credentials(function))
+            entry = self.connection.journal[-1]
+            self.assertEqual(("credentials", "OK", ""), (entry.hook, entry.verdict, entry.text))
+
+    def test_shadow(self) -> None:
+        self.assertIs(DECLINED, self.credentials(lambda: Secret(password="x"), shadow=True))
+
+    def test_other_values(self) -> None:
+        """Another value is a failure, and so is this one in a hook that does not ask for it."""
+        self.assertEqual(ON_ERROR["tempfail"], self.credentials(lambda: "hush"))
+        self.add("noop", lambda: Secret(password="x"))
+        self.assertEqual(ON_ERROR["tempfail"], self.begin())
 
 
 class RejectionTests(Case):

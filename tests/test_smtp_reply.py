@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.smtp.reply import MAX_LINE, Next, Reply
+from qpsmtpd.smtp.reply import MAX_CHALLENGE, MAX_LINE, Next, Reply
 
 QUICK = settings(max_examples=100, derandomize=True, deadline=None)
 TEXTS = st.text(alphabet=st.sampled_from("ab \n\r\0\tü\x7f\u2028"), max_size=60) | st.text(
@@ -92,6 +92,26 @@ class WireTests(SynchronousTestCase):
     def test_folding_loses_no_word(self, text: str) -> None:
         """Only blanks are lost where a line is folded."""
         self.assertEqual(text.replace(" ", ""), "".join(Reply(250, text).lines).replace(" ", ""))
+
+
+class ChallengeTests(SynchronousTestCase):
+    """RFC 4954 section 4: a challenge is one line."""
+
+    def test_wire(self) -> None:
+        for text in ("", "VXNlcm5hbWU6", "x" * 600, "x" * (MAX_CHALLENGE - 6)):
+            reply = Reply.challenge(text)
+            self.assertEqual(b"334 %b\r\n" % text.encode(), reply.octets)
+            self.assertEqual((334, (text,), Next.LINE), (reply.code, reply.lines, reply.next))
+
+    def test_refused(self) -> None:
+        """What does not fit, or would end the line, is our own mistake."""
+        for text in ("x" * (MAX_CHALLENGE - 5), "a\nb", "a\r\n250 b", "\0", "\xfc"):
+            self.assertRaises(ValueError, Reply.challenge, text)
+
+    def test_closing(self) -> None:
+        """Closing does not fold it."""
+        reply = Reply.challenge("x" * 600).closing()
+        self.assertEqual((b"334 " + b"x" * 600 + b"\r\n", Next.CLOSE), (reply.octets, reply.next))
 
 
 class ValueTests(SynchronousTestCase):

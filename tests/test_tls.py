@@ -440,6 +440,15 @@ class InfoTests(TLSTestCase):
         info = self.info(client("ECDHE+AES128+AESGCM", SSL.TLS1_2_VERSION, b"mx.example.com"))
         self.assertEqual(TLSInfo("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", 128, HOST), info)
 
+    def test_exporter(self) -> None:
+        """RFC 9266: both ends have the same binding, each connection its own; before TLS 1.3 none has."""
+        peers = [client(), client()]
+        bound = [self.info(peer).exporter for peer in peers]
+        label = b"EXPORTER-Channel-Binding"
+        self.assertEqual([peer.export_keying_material(label, 32) for peer in peers], bound)
+        self.assertEqual(2, len(set(bound)))
+        self.assertEqual(b"", self.info(client(maximum=SSL.TLS1_2_VERSION)).exporter)
+
     def test_hostile_name(self) -> None:
         """A server name cannot forge a line of the log."""
         self.assertEqual("mx?250 ok\\xff", self.info(client(sni=b"mx\n250 ok\xff")).sni)

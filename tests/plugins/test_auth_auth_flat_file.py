@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd import ConfigError, Level
+from qpsmtpd import DECLINED, ConfigError, Level, Secret
 from qpsmtpd.building import Built
 from qpsmtpd.config import Config
 from qpsmtpd.testing import Server, Tried
@@ -63,6 +63,15 @@ class AnswerTests(SynchronousTestCase):
         for password, ticket, verdict, line in rows:
             found = answer("good@example.com", "auth-cram-md5", digest=digest(password), ticket=ticket)
             self.assertEqual((verdict, line), found)
+
+    def test_credentials(self) -> None:
+        """For SCRAM the engine is given the password, of those who have one."""
+        tried = Tried("auth/auth_flat_file", config={"flat_auth_pw": ACCOUNTS})
+        for user, password in (("Good@Example.com", "good_pass"), ("colon@x", "a:b c"), ("none@x", "")):
+            given: Any = tried.ask("credentials", user=user, mechanism="scram-sha-256")
+            self.assertEqual(Secret(password=password), given.value)
+        for user in ("lost@example.com", "good", "@", ""):
+            self.assertIs(DECLINED, tried.ask("credentials", user=user, mechanism="scram-sha-256"))
 
     def test_same_reply(self) -> None:
         """An unknown user and a wrong password get the same reply, authdeny loaded or not."""
