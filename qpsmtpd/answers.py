@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .outcome import DECLINED, Code, Outcome
+from .outcome import DECLINED, OK, Code, Outcome
 from .registry import Answer
 from .smtp.reply import Next, Reply
 
@@ -65,7 +65,7 @@ def denial(hook: str, answer: Answer) -> Reply | None:
 
     None means that the command goes on: OK or DECLINED.
     """
-    if answer is DECLINED:
+    if answer is DECLINED or answer is OK:
         return None
     if isinstance(answer, Reply):
         return _greeting(answer) if DENIALS[hook].closing else answer

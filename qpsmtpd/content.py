@@ -13,7 +13,7 @@ from .answers import denial
 from .body import Body
 from .header import HeaderReader, HeaderTooLong
 from .log import Level
-from .outcome import Code, Outcome
+from .outcome import OK, Code, Outcome
 from .registry import Answer
 from .smtp.newlines import Newlines, has_bare
 from .smtp.receiver import Content
@@ -33,6 +33,7 @@ TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 BARE_NEWLINE = Reply(550, "the message holds a CR or LF that stands alone (RFC 5321 section 2.3.8)", "5.6.11")
 HEADER_TOO_LONG = Reply(552, "the header is longer than allowed here", "5.3.4")
 NO_SPACE = Reply(452, "insufficient system storage", "4.3.1")
+QUEUED = Reply(250, "Queued!", "2.0.0")
 NOT_QUEUED = Reply(451, "the message could not be queued, please try again later", "4.3.0")
 
 
@@ -171,6 +172,8 @@ async def _deliver(session: Session) -> Reply:
 def _queued(answer: Answer) -> Reply:
     """Answer for a queue plugin; only OK means that the message is stored."""
     assert isinstance(answer, Outcome)
+    if answer is OK:
+        return QUEUED
     if answer.code is Code.OK:
         return Reply(250, answer.text or "Queued!", answer.status or "2.0.0")
     if not answer.text:

@@ -18,7 +18,7 @@ from .log import Level, Log
 from .plugin import Services
 from .registry import Registry
 from .smtp.address import Address
-from .smtp.reply import Reply
+from .smtp.reply import Next, Reply
 from .version import VERSION
 
 REFRESH = 1.0
@@ -42,6 +42,7 @@ class Engine:
         self.spool: Path = services.spool
         self.takes_binary = all(plugin.takes_binary for plugin in registry.plugins)
         self.now = now
+        self._process = os.getpid()
         self._due = 0.0
         self._numbers = itertools.count(1)
         self._messages = itertools.count(1)
@@ -63,6 +64,8 @@ class Engine:
         self.limits: Limits = read_limits(self.config)
         self.me = self.config.value("me")
         self.greeting = Reply(220, self._greeting_text())
+        farewell = f"{self.me} closing connection. Have a wonderful day."
+        self.farewell = Reply(221, farewell, "2.0.0", Next.CLOSE)
         self.help_text = self._help_text()
 
     def next_number(self) -> int:
@@ -71,7 +74,7 @@ class Engine:
 
     def message_id(self, connection: Connection) -> str:
         """Give an id for a Received field."""
-        return f"{int(self.now()):x}.{os.getpid():x}.{connection.number}.{next(self._messages)}"
+        return f"{int(self.now()):x}.{self._process:x}.{connection.number}.{next(self._messages)}"
 
     async def user_config(self, address: Address, name: str) -> Sequence[str]:
         """Give a setting's lines for one address: its own, else everybody's."""

@@ -5,6 +5,7 @@ Knows the form of a field (RFC 5322 section 2.2), and no field by name. It must 
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 HEADER_LIMIT: Final = 256 * 1024
@@ -215,6 +216,7 @@ def _value(octets: bytes) -> str:
     return unfolded.strip().decode("utf-8", "surrogateescape")
 
 
+@lru_cache(maxsize=256)
 def _checked_name(name: str) -> bytes:
     octets = name.encode("utf-8", "surrogateescape")
     if not _NAME.fullmatch(octets):
@@ -223,7 +225,9 @@ def _checked_name(name: str) -> bytes:
 
 
 def _format(name: str, value: str) -> bytes:
-    octets = value.replace("\r\n", "\n").replace("\n", "\r\n").encode("utf-8", "surrogateescape")
+    if "\n" in value:
+        value = value.replace("\r\n", "\n").replace("\n", "\r\n")
+    octets = value.encode("utf-8", "surrogateescape")
     if _NO_FOLD.search(octets):
         raise ValueError(f"a line end in the value of {name} does not fold it")
     return b"%b: %b\r\n" % (_checked_name(name), octets)

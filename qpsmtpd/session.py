@@ -12,7 +12,7 @@ The rules (RFC 5321 section 4.1.4):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import auth, chunking, content, envelope, hello
@@ -44,6 +44,17 @@ NOOP_DONE = Reply(250, "OK", "2.0.0")
 CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
 READY_FOR_TLS = Reply(220, "go ahead", "2.0.0", Next.TLS)
 UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
+
+
+class _Nobody:
+    """The answer to a hook that no plugin has; most have none, and a coroutine for each would cost more."""
+
+    def __await__(self) -> Generator[Any, Any, Answer]:
+        return DECLINED
+        yield  # what makes it awaitable
+
+
+_NOBODY = _Nobody()
 
 
 class Session:
@@ -136,12 +147,12 @@ class Session:
         origin = {"hook": "unrecognized_command", "plugin": "tls"}
         self.engine.log.emit(_INFO, "TLS setup returning", connection=self.connection, **origin)
 
-    async def ask(self, hook: str, *arguments: Any) -> Answer:
+    def ask(self, hook: str, *arguments: Any) -> Awaitable[Answer]:
         """Ask a hook that takes connection and transaction first."""
         connection, registry = self.connection, self.engine.registry
         if not registry.has(hook):
-            return DECLINED
-        return await registry.ask(hook, connection, (connection, self.transaction, *arguments))
+            return _NOBODY
+        return registry.ask(hook, connection, (connection, self.transaction, *arguments))
 
     async def tell(self, hook: str) -> None:
         """Tell a hook that takes connection and transaction only."""
@@ -235,8 +246,9 @@ async def _quit(session: Session, argument: str) -> Reply:
     answer = await session.ask("quit")
     if isinstance(answer, Reply) and answer.code < 400:
         return answer.closing()
-    text = answer.text if isinstance(answer, Outcome) and answer.code is Code.OK else ""
-    return Reply(221, text or f"{session.me} closing connection. Have a wonderful day.", "2.0.0", Next.CLOSE)
+    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        return Reply(221, answer.text, "2.0.0", Next.CLOSE)
+    return session.engine.farewell
 
 
 async def _starttls(session: Session, argument: str) -> Reply:

@@ -65,6 +65,7 @@ def received(session: Session, tls: str) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def _domain(name: str) -> str:
     """Make a name fit for the field: ASCII, no comment, no white space."""
     return _UNFIT.sub("?", name[:255]) or "unknown"
