@@ -82,6 +82,7 @@ class Connection:
     ``number`` identifies the connection in the log. ``hello`` is "", "helo" or "ehlo". ``user`` is the
     authenticated name or "". ``wait_for_input(seconds)`` fires with True as soon as the client has sent
     something unread, else with False after that time; it is given by whoever owns the transport.
+    ``early_talker``: the client spoke before the greeting was sent.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class Connection:
         "auth_attempted",
         "auth_mechanism",
         "capabilities",
+        "early_talker",
         "hello",
         "hello_host",
         "journal",
@@ -127,6 +129,7 @@ class Connection:
         self.local_ip = local_ip
         self.local_port = local_port
         self.relay_client = False
+        self.early_talker = False
         self.tls: TLSInfo | None = None
         self.karma = 0
         self.naughty = ""

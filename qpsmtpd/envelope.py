@@ -76,6 +76,11 @@ async def mail(session: Session, argument: str) -> Reply:
 
 
 async def rcpt(session: Session, argument: str) -> Reply:
+    """Add a recipient, and count those that are refused."""
+    return session.budget.judged_recipient(await _rcpt(session, argument))
+
+
+async def _rcpt(session: Session, argument: str) -> Reply:
     """Add a recipient, if a plugin says OK; nobody relays by default."""
     session.connection.notes["envelope_rcpt"] = argument
     path, parameters = await _parsed(session, "rcpt", argument)

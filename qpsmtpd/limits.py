@@ -22,13 +22,24 @@ class Limits:
     size_threshold: int = _limit(262144, "octets", "messages larger than this go to a spool file")
     max_recipients: int = _limit(1000, "recipients", "recipients of one message; 452 past it")
     max_messages: int = _limit(0, "messages", "MAIL commands in a session; 421 past it; 0 is no limit")
+    max_bad_recipients: int = _limit(
+        100, "recipients", "RCPT refused with 5yz in a session; 421 past it; 0 is no limit"
+    )
+    max_commands: int = _limit(100_000, "commands", "commands in a session; 421 past it; 0 is no limit")
     max_errors: int = _limit(20, "errors", "bad commands in a session; 421 past it")
+    error_delay: float = _limit(0.0, "seconds", "wait before answering a bad command or a refused RCPT")
     max_auth_failures: int = _limit(5, "attempts", "failed AUTH attempts in a session; 421 past it")
     max_header: int = _limit(262144, "octets", "the header of a message in all")
     max_command: int = _limit(4096, "octets", "a command line with its line end")
     max_auth_line: int = _limit(12288, "octets", "a line of an AUTH exchange")
     timeout: float = _limit(1200.0, "seconds", "waiting for the client, within DATA too")
     timeoutsmtpd: float = _limit(0.0, "seconds", "waiting for a command; 0 is the setting timeout")
+    greeting_timeout: float = _limit(
+        300.0, "seconds", "waiting for the first command, if that is less; 0: as for each"
+    )
+    min_data_rate: int = _limit(
+        10, "octets/second", "average of five minutes of a message, waiting for us not counted; 0: any; 421"
+    )
     bare_newline: str = _limit(
         "reject", "reject or normalize", "what becomes of a CR or LF that stands alone"
     )
@@ -47,6 +58,11 @@ class Limits:
     def command_timeout(self) -> float:
         """Seconds to wait for a command."""
         return self.timeoutsmtpd or self.timeout
+
+    @property
+    def first_timeout(self) -> float:
+        """Seconds to wait for the first command."""
+        return min(self.greeting_timeout or self.command_timeout, self.command_timeout)
 
 
 MINIMA = {"timeout": 1, "max_command": 512, "max_auth_line": 512, "max_header": 1000, "max_recipients": 1}

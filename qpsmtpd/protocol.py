@@ -21,11 +21,11 @@ from .alarm import Alarm
 from .direct import write_some
 from .early import EarlyInput
 from .log import Level
-from .session import Session
+from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
 from .smtp.receiver import Line, Receiver
 from .smtp.reply import Next, Reply
 from .tls import info_of
-from .waiting import ClientGone, start
+from .waiting import ClientGone, pause, start
 
 if TYPE_CHECKING:
     from .factory import SMTPFactory
@@ -33,13 +33,6 @@ if TYPE_CHECKING:
 HIGH_WATER = 64 * 1024
 """Octets of unread input past which the client is paused; never before, for a paused transport is deaf."""
 
-CLOSE_GRACE = 30.0
-"""Seconds that a client has to take the last reply and close, before it is cut off."""
-
-HANDSHAKE_TIMEOUT = 60.0
-"""Seconds that a TLS handshake may take."""
-
-TIMED_OUT = Reply(421, "Connection Timed Out", "4.4.2", Next.CLOSE)
 SHUTTING_DOWN = Reply(421, "the server is shutting down, please try again later", "4.3.2", Next.CLOSE)
 BROKEN = Reply(421, "internal error, please try again later", "4.3.0", Next.CLOSE)
 
@@ -48,6 +41,7 @@ _log = Logger(namespace="qpsmtpd")
 # Looking up a member of an Enum costs as much as a hook.
 _INFO = Level.INFO
 _CLOSE = Next.CLOSE
+_DATA = Next.DATA
 _TLS = Next.TLS
 
 
@@ -70,14 +64,13 @@ class SMTPProtocol(Protocol):
         self._blocked = self._paused = False
         self._waiting: Deferred[None] | None = None
         self._alarm = Alarm(factory.reactor)
-        self._active = 0.0
 
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
-        connection = self.factory.make_connection(self.transport)
-        offers_tls = self.factory.tls_context is not None
-        self.session = Session(self.factory.engine, connection, offers_tls=offers_tls)
+        self.session = self.factory.make_session(self.transport)
+        connection = self.session.connection
         limits = self.session.limits
+        self._pace = Pace(self._clock, self.session)
         self._receiver = Receiver(
             command_limit=limits.max_command,
             line_limit=limits.max_auth_line,
@@ -85,7 +78,6 @@ class SMTPProtocol(Protocol):
         )
         self._early = EarlyInput(self._clock, lambda: self._receiver.unread)
         connection.wait_for_input = self._early.wait
-        self._active = self._clock.seconds()
         self.transport.registerProducer(self, True)
         if refused := self.factory.admit(self):
             self._say(refused)
@@ -103,7 +95,7 @@ class SMTPProtocol(Protocol):
         if self._closing:
             return
         self._handshaking = False
-        self._active = self._clock.seconds()
+        self._pace.progress()
         self.session.connection.tls = info_of(self.transport)
         self._watch()
         if self._greeted:
@@ -115,8 +107,10 @@ class SMTPProtocol(Protocol):
         """Feed the receiver, and pump if nobody does."""
         if self._closing:
             return
-        self._active = self._clock.seconds()
         self._receiver.feed(octets)
+        self._pace.octets += len(octets)
+        if not self._greeted:
+            self.session.note_early()
         if not self._busy:
             self._run(self._pump())
         else:
@@ -152,7 +146,7 @@ class SMTPProtocol(Protocol):
     def resumeProducing(self) -> None:
         """Go on: the client has read its replies."""
         self._blocked = False
-        self._active = self._clock.seconds()
+        self._pace.progress()
         if not self._busy and not self._closing:
             self._run(self._pump())
 
@@ -169,6 +163,7 @@ class SMTPProtocol(Protocol):
             return
         if isinstance(waiting, Deferred):
             self._waiting = waiting
+            self._pace.stop()
             waiting.addCallbacks(self._done, self._broken)
         else:
             self._done(None)
@@ -177,7 +172,7 @@ class SMTPProtocol(Protocol):
         """Write what is due; be idle, or go on with what came in between."""
         self._waiting = None
         self._busy = False
-        self._active = self._clock.seconds()
+        self._pace.go()
         self._flush()
         if self.factory.connections.draining:
             self.shut_down()
@@ -204,18 +199,22 @@ class SMTPProtocol(Protocol):
 
     async def _pump(self) -> None:
         """Handle event after event until the receiver wants more octets."""
-        receiver, session = self._receiver, self.session
+        receiver, session, pace = self._receiver, self.session, self._pace
         while not (self._blocked or self._closing or self._handshaking):
             event = receiver.next_event()
             if event is None:
                 return
+            pace.moved = True
             reply = await session.handle(event)
+            if session.budget.penalty:
+                await pause(session.budget.take_penalty(), self._clock)
             if reply is not None:
                 self._say(reply)
                 if session.queued:
                     await session.settle()
             elif session.chunk is not None and isinstance(event, Line):
                 receiver.expect_chunk(session.chunk.size)
+                pace.measure()
 
     async def _finish(self) -> None:
         try:
@@ -239,6 +238,8 @@ class SMTPProtocol(Protocol):
             self._start_tls()
         else:
             self._receiver.expect(reply.next)
+            if reply.next is _DATA:
+                self._pace.measure()
 
     def _flush(self) -> None:
         if self._out and not self._lost:
@@ -280,21 +281,16 @@ class SMTPProtocol(Protocol):
         return self.session.message is not None or (self._busy and bool(self.session.transaction.recipients))
 
     def _watch(self) -> None:
-        limits = self.session.limits
-        self._alarm.watch(self._time_left, self._time_out, min(limits.timeout, limits.command_timeout))
+        self._alarm.watch(self._time_left, self._time_out, self._pace.longest)
 
     def _time_left(self) -> float:
         """Give the seconds that the client still has to say something."""
-        limits = self.session.limits
-        limit = limits.timeout if self.session.message is not None else limits.command_timeout
-        if self._busy and not self._blocked:
-            return limit
-        return self._active + limit - self._clock.seconds()
+        return self._pace.longest if self._busy and not self._blocked else self._pace.left()
 
     def _time_out(self) -> None:
-        self.session.log(_INFO, "Connection Timed Out")
+        self.session.log(_INFO, self._pace.verdict.lines[0])
         if self._blocked:
             self.transport.abortConnection()
             return
-        self._say(TIMED_OUT)
+        self._say(self._pace.verdict)
         self._flush()

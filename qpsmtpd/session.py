@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import auth, chunking, content, envelope, hello
 from .answers import denial
+from .budget import Budget
 from .connection import Connection
 from .log import Level
 from .outcome import DECLINED, Code, Outcome
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 _INFO = Level.INFO  # looking up a member of an Enum costs as much as a hook
 BAD_SEQUENCE = "5.5.1"
-ERRORS = frozenset({500, 501, 502, 503, 504, 521, 530, 535, 538, 553, 555})
-"""Codes that count as bad commands; refusals of mail do not."""
-
-TOO_MANY_ERRORS = Reply(421, "too many errors, closing the connection", "4.7.0", Next.CLOSE)
 NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
 HELLO_FIRST = Reply(503, "say EHLO first", BAD_SEQUENCE)
 NOT_IMPLEMENTED = Reply(502, "command not implemented", BAD_SEQUENCE)
@@ -43,6 +40,9 @@ RESET_DONE = Reply(250, "OK", "2.0.0")
 NOOP_DONE = Reply(250, "OK", "2.0.0")
 CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
 READY_FOR_TLS = Reply(220, "go ahead", "2.0.0", Next.TLS)
+# RFC 3207 section 4.
+TLS_FIRST = Reply(530, "Must issue a STARTTLS command first", "5.7.0")
+IN_CLEAR = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT"})
 UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
 
 
@@ -63,11 +63,10 @@ class Session:
     __slots__ = (
         "after_auth",
         "auth_failures",
+        "budget",
         "chunk",
-        "commands",
         "connection",
         "engine",
-        "errors",
         "exchange",
         "limits",
         "mails",
@@ -76,12 +75,16 @@ class Session:
         "offers_tls",
         "promised",
         "queued",
+        "requires_tls",
         "transaction",
     )
 
-    def __init__(self, engine: Engine, connection: Connection, *, offers_tls: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, connection: Connection, *, offers_tls: bool = False, requires_tls: bool = False
+    ) -> None:
         self.engine = engine
         self.offers_tls = offers_tls
+        self.requires_tls = requires_tls
         self.connection = connection
         self.limits = engine.limits
         self.me = engine.me
@@ -91,9 +94,8 @@ class Session:
         self.message: content.Incoming | None = None
         self.chunk: chunking.Pending | None = None
         self.queued = False  # the message was handed to the queue, and that is not settled yet
-        self.commands = 0
         self.mails = 0
-        self.errors = 0
+        self.budget = Budget(engine.limits)
         self.auth_failures = 0
         self.after_auth = False  # what looks like no command may be the secret of a refused AUTH
 
@@ -117,26 +119,31 @@ class Session:
             bdat = self.exchange is None and event.began.upper() == b"BDAT"
             reply = chunking.NO_COUNT if bdat else event.reply
             self.exchange = None
-        if reply is not None and reply.code in ERRORS:
-            self.errors += 1
-            if self.errors > self.limits.max_errors:
-                return TOO_MANY_ERRORS
-        return reply
+        return reply and self.budget.judged(reply)
 
     async def _command(self, line: bytes) -> Reply | None:
         verb, argument = split_command(line)
-        self.commands += 1
+        if spent := self.budget.spend_command():
+            return spent
         row = VERBS.get(verb)
         if self.engine.log.threshold >= _INFO:
             secret = row is None and self.after_auth
             self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
         self.after_auth = verb.startswith("AUTH") or (row is None and self.after_auth)
+        if self.requires_tls and self.connection.tls is None and verb not in IN_CLEAR:
+            return TLS_FIRST.closing() if verb == "BDAT" else TLS_FIRST  # a chunk is no commands
         if row is None:
             return await _unrecognized(self, verb, argument)
         try:
             return row.check(self, argument) or await row.proceed(self, argument)
         except SyntaxFault as fault:
             return fault.reply
+
+    def note_early(self) -> None:
+        """Note that the client spoke before the greeting."""
+        if not self.connection.early_talker:
+            self.connection.early_talker = True
+            self.log(_INFO, "early talker: spoke before the greeting")
 
     def log(self, level: Level, text: str, *values: object) -> None:
         """Log a line of the engine's own about this connection."""

@@ -10,8 +10,9 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -92,6 +93,14 @@ async def wait(inner: Deferred[T], seconds: float, clock: IReactorTime) -> T:
     timer = clock.callLater(seconds, lambda: cut_short(TimeLimit(f"no answer within {seconds:g} s")))
     inner.addBoth(settle)
     return await outer
+
+
+async def pause(seconds: float, clock: IReactorTime) -> None:
+    """Wait for a time in seconds; raises ClientGone when the wait is cancelled."""
+    try:
+        await deferLater(clock, seconds)
+    except CancelledError:
+        raise ClientGone from None
 
 
 def threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -15,9 +15,9 @@ FLOORS = (
     "smtp",
     "connection transaction header body config configfile tlsfiles spool version",
     "outcome dsn hooks setting plugin registry loader log waiting secret saslprep",
-    "session hello envelope content chunking auth sasl trace answers engine limits corefiles extensions"
+    "session hello budget envelope content chunking auth sasl trace answers engine limits corefiles extensions"
     " sasl_scram sasl_oauth mechanisms credentials",
-    "protocol factory tls building service early alarm proxied direct",
+    "protocol factory tls building service early alarm pace proxied direct",
 )
 """The modules of each layer, layer 0 first; those that are named nowhere are the side and may import all."""
 

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
 from qpsmtpd import OK
-from qpsmtpd.protocol import CLOSE_GRACE, HANDSHAKE_TIMEOUT, HIGH_WATER
+from qpsmtpd.pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT
+from qpsmtpd.protocol import HIGH_WATER
 from qpsmtpd.testing import Server
 
 from .test_kit_smtpout_tls import certificate
@@ -217,12 +218,32 @@ class TimeTests(Case):
         self.assertTrue(client.closed)
 
     def test_sign_of_life(self) -> None:
-        """Every octet counts, even if it is no command yet."""
+        """Every command begins the time anew."""
         client = self.connect()
         for _ in range(5):
             self.clock.advance(60)
+            client.say("NOOP")
+        self.assertFalse(client.closed)
+
+    def test_no_command(self) -> None:
+        """Nobody lives on an octet now and then: a command has its time as a whole."""
+        client = self.connect()
+        for _ in range(4):
+            self.clock.advance(24)
             client.send(b"N")
         self.assertFalse(client.closed)
+        self.clock.advance(4)
+        self.assertEqual("421 4.4.2 Connection Timed Out\r\n", client.read())
+
+    def test_first_command(self) -> None:
+        """The first command may have less time than the others."""
+        client = self.connect(greeting_timeout="20")
+        client.say("NOOP")
+        self.clock.advance(20)
+        self.assertFalse(client.closed)
+        client = self.connect(greeting_timeout="20")
+        self.clock.advance(20)
+        self.assertTrue(client.closed)
 
     def test_busy(self) -> None:
         """Who waits for a plugin is not idle; the time begins with the answer."""

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd import DECLINED, DENY, OK, Level, Reply
-from qpsmtpd.session import ERRORS, VERBS
+from qpsmtpd.budget import ERRORS
+from qpsmtpd.session import VERBS
 from qpsmtpd.testing import Server
 
 
