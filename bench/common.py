@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 def make_certificate(work: Path) -> tuple[Path, Path]:
     """Make a certificate and its key for all servers."""
-    from qpsmtpd.tls import make_self_signed
+    from qpsmtpd.certificates import make_self_signed
 
     certificate, key = work / "certificate.pem", work / "key.pem"
     make_self_signed(certificate, key, "bench.example.com")

@@ -50,7 +50,7 @@ def configured(session: Session) -> list[str]:
 def offered(session: Session) -> list[str]:
     """Name the mechanisms to announce now: none in clear if ``tls_before_auth`` is on."""
     connection = session.connection
-    if session.limits.tls_before_auth and connection.tls is None:
+    if (session.requires_tls or session.limits.tls_before_auth) and connection.tls is None:
         return []
     return [name for name in configured(session) if MECHANISMS[name].usable(connection)]
 

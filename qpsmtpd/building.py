@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from .certificates import make_self_signed
 from .config import Config, ConfigError, Line
 from .corefiles import CORE_FILES, check_core_file, read_loglevel
 from .engine import Engine
@@ -22,7 +23,7 @@ from .loader import Loader, home_path
 from .log import Event, Level, Log
 from .plugin import Plugin, Services
 from .registry import Implementation, Registry
-from .tls import ServerTLS, make_self_signed
+from .tls import ServerTLS
 from .tlsfiles import TLSConfigError, TLSFiles
 from .waiting import threads_of
 
@@ -135,7 +136,7 @@ class Built:
 
     def _server_tls(self, files: TLSFiles) -> ServerTLS:
         ciphers, protocols = self.config.value("tls_ciphers"), self.config.value("tls_protocols")
-        return ServerTLS(files, ciphers=ciphers, protocols=protocols)
+        return ServerTLS(files, ciphers=ciphers, protocols=protocols, host=self.config.value("me"))
 
 
 def read_server(line: Line) -> tuple[str, int]:

@@ -23,6 +23,8 @@ class TLSInfo:
     """What the handshake agreed upon: version, cipher suite, key bits, server name asked for.
 
     ``exporter`` is the binding of RFC 9266, which only the two ends know; b"" before TLS 1.3.
+    ``client_names`` are those of the client's certificate if it was verified; one without any has its
+    fingerprint.
     """
 
     version: str
@@ -30,6 +32,12 @@ class TLSInfo:
     bits: int
     sni: str = ""
     exporter: bytes = field(default=b"", repr=False, compare=False)
+    client_names: tuple[str, ...] = ()
+
+    @property
+    def client(self) -> str:
+        """The first name of the client's verified certificate, "" if it showed none."""
+        return self.client_names[0] if self.client_names else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ class SMTPFactory(Factory):
     """Makes a protocol for each connection.
 
     Give it an ``engine``, or ``hooks`` (functions by hook name) and ``config`` (values by setting).
-    ``tls_context`` is a context factory for STARTTLS, ``implicit_tls`` starts TLS before the greeting.
+    ``tls_context`` is a context factory for STARTTLS, ``implicit_tls`` starts TLS before the greeting,
+    ``requires_tls`` takes no mail in clear.
     ``max_connections`` and ``max_from_ip`` of 0 mean no limit.
     """
 
@@ -74,6 +75,7 @@ class SMTPFactory(Factory):
         config: Mapping[str, str | Sequence[str]] | None = None,
         tls_context: Any = None,
         implicit_tls: bool = False,
+        requires_tls: bool = False,
         max_connections: int = 0,
         max_from_ip: int = 0,
         shared: Connections | None = None,
@@ -84,12 +86,18 @@ class SMTPFactory(Factory):
         self.max_connections = max_connections
         self.max_from_ip = max_from_ip
         self._implicit_tls = implicit_tls
+        self._requires_tls = requires_tls
         self.connections = shared if shared is not None else Connections()
 
     def buildProtocol(self, addr: IAddress | None) -> SMTPProtocol:  # type: ignore[override]
         """Make the protocol of one connection."""
         self.engine.refresh_if_due()
         return SMTPProtocol(self, implicit_tls=self._implicit_tls)
+
+    def make_session(self, transport: Any) -> Session:
+        """Make the session of a new connection."""
+        connection, offers_tls = self.make_connection(transport), self.tls_context is not None
+        return Session(self.engine, connection, offers_tls=offers_tls, requires_tls=self._requires_tls)
 
     def make_connection(self, transport: Any) -> Connection:
         """Make the facts of a new connection."""

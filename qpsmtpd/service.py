@@ -21,6 +21,7 @@ from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
 from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
+from .listening import Listener, read_listener
 from .log import Level
 from .proxied import ProxiedFactory
 from .spool import prepare_spool
@@ -85,18 +86,6 @@ class Options(UsageOptions):
         return int(given) if given is not None else config.number(name.replace("-", "_"), default)
 
 
-def endpoint_description(text: str) -> str:
-    """Turn [ADDRESS:]PORT into a Twisted endpoint string; other texts are one already."""
-    if text.isdigit():
-        return f"tcp:{text}"
-    if match := re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:(\d+)", text):
-        address = match[1].replace(":", r"\:")
-        return f"tcp6:{match[2]}:interface={address}"
-    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+){3}|localhost):(\d+)", text):
-        return f"tcp:{match[2]}:interface={match[1].replace('localhost', '127.0.0.1')}"
-    return text
-
-
 def makeService(options: Options, reactor: Any = None) -> MailService:
     """Build the server; a mistake ends the process with a line for each and status 1."""
     if reactor is None:
@@ -133,23 +122,15 @@ class MailService(MultiService):
             engine.log.emit(Level.WARN, "%s", warning)
 
     def _listeners(self, texts: Iterable[str], implicit: bool) -> Sequence[str]:
-        descriptions = [endpoint_description(text) for text in texts]
-        tls = self.built.tls
-        if implicit and descriptions and tls is None:
-            raise ConfigError(f"{descriptions[0]} wants TLS, but no plugin has a certificate: load tls")
-        for description in descriptions:
-            factory: Any = SMTPFactory(
-                self.reactor,
-                self.engine,
-                tls_context=tls.context_factory if tls else None,
-                implicit_tls=implicit,
-                shared=self._connections,
-                max_connections=self._max_connections,
-                max_from_ip=self._max_from_ip,
-            )
+        listeners = [self._read_listener(text, implicit) for text in texts]
+        for listener in listeners:
+            description = listener.description
+            factory: Any = self._factory(listener)
             # Twisted would wrap the factory too, but tell it of a connection too early.
             place = description.removeprefix(PROXY)
             if place != description:
+                if not self.engine.trusted_proxies.entries:
+                    raise ConfigError(f"{description}: nobody may connect there: trusted_proxies is empty")
                 factory = ProxiedFactory(factory)
             try:
                 endpoint = serverFromString(self.reactor, place)
@@ -159,7 +140,29 @@ class MailService(MultiService):
             # twistd ends with status 1 and the reason if a port cannot be bound.
             service._raiseSynchronously = True
             service.setServiceParent(self)
-        return descriptions
+        return [listener.description for listener in listeners]
+
+    def _read_listener(self, text: str, implicit: bool) -> Listener:
+        try:
+            listener = read_listener(text, implicit=implicit)
+        except ValueError as error:
+            raise ConfigError(f"{text}: {error}") from None
+        if listener.needs_tls and self.built.tls is None:
+            raise ConfigError(f"{listener.description} wants TLS, but no plugin has a certificate: load tls")
+        return listener
+
+    def _factory(self, listener: Listener) -> SMTPFactory:
+        tls = self.built.tls if listener.starttls != "off" else None
+        return SMTPFactory(
+            self.reactor,
+            self.engine,
+            tls_context=tls.accepting(listener.client) if tls else None,
+            implicit_tls=listener.implicit,
+            requires_tls=listener.requires_tls,
+            shared=self._connections,
+            max_connections=self._max_connections,
+            max_from_ip=self._max_from_ip,
+        )
 
     def privilegedStartService(self) -> None:
         """Bind the ports, as the user that twistd was started by; one line says which one cannot be bound.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import auth, chunking, content, envelope, hello
+from . import auth, chunking, content, envelope, hello, starttls
 from .answers import denial
 from .budget import Budget
 from .connection import Connection
@@ -39,10 +39,6 @@ NOT_IMPLEMENTED = Reply(502, "command not implemented", BAD_SEQUENCE)
 RESET_DONE = Reply(250, "OK", "2.0.0")
 NOOP_DONE = Reply(250, "OK", "2.0.0")
 CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
-READY_FOR_TLS = Reply(220, "go ahead", "2.0.0", Next.TLS)
-# RFC 3207 section 4.
-TLS_FIRST = Reply(530, "Must issue a STARTTLS command first", "5.7.0")
-IN_CLEAR = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT"})
 UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
 
 
@@ -130,8 +126,8 @@ class Session:
             secret = row is None and self.after_auth
             self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
         self.after_auth = verb.startswith("AUTH") or (row is None and self.after_auth)
-        if self.requires_tls and self.connection.tls is None and verb not in IN_CLEAR:
-            return TLS_FIRST.closing() if verb == "BDAT" else TLS_FIRST  # a chunk is no commands
+        if refused := starttls.too_clear(self, verb):
+            return refused
         if row is None:
             return await _unrecognized(self, verb, argument)
         try:
@@ -211,16 +207,6 @@ def _no_argument(session: Session, argument: str) -> Reply | None:
     return NO_ARGUMENT if argument else None
 
 
-def _starttls_check(session: Session, argument: str) -> Reply | None:
-    if argument:
-        return NO_ARGUMENT
-    if session.connection.tls is not None:
-        return Reply(503, "the connection is encrypted already", BAD_SEQUENCE)
-    if not session.offers_tls:
-        return NOT_IMPLEMENTED
-    return None
-
-
 async def _rset(session: Session, argument: str) -> Reply:
     await session.reset()
     return RESET_DONE
@@ -258,12 +244,6 @@ async def _quit(session: Session, argument: str) -> Reply:
     return session.engine.farewell
 
 
-async def _starttls(session: Session, argument: str) -> Reply:
-    await session.reset()
-    session.forget_client()
-    return READY_FOR_TLS
-
-
 async def _not_implemented(session: Session, argument: str) -> Reply:
     return NOT_IMPLEMENTED
 
@@ -293,7 +273,7 @@ VERBS: dict[str, Verb] = {
     "HELP": Verb(_nothing, _help),
     "QUIT": Verb(_no_argument, _quit),
     "AUTH": Verb(auth.check, auth.begin),
-    "STARTTLS": Verb(_starttls_check, _starttls),
+    "STARTTLS": Verb(starttls.check, starttls.begin),
     "EXPN": Verb(_nothing, _not_implemented),
     "ETRN": Verb(_nothing, _not_implemented),
     "TURN": Verb(_nothing, _not_implemented),

@@ -5,26 +5,20 @@ Knows files and OpenSSL. It must not know SMTP: whether TLS is offered, and what
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import SSL
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from .certificates import Identity, Stamp, complete_chain, names_of, read_certificates, stamp
 from .connection import TLSInfo
 from .tlsfiles import TLSConfigError, TLSFiles, parse_protocols
 
@@ -42,66 +36,140 @@ _OPTIONS: Final = (
     | SSL.OP_NO_COMPRESSION  # CRIME
     | SSL.OP_NO_RENEGOTIATION  # costs the server more than the client, and SMTP has no use for it
 )
-EXPIRES_SOON: Final = timedelta(days=7)
+
+
+class _Handshake:
+    """What one handshake must not lose: contexts, whose callbacks OpenSSL calls; a failed verification."""
+
+    __slots__ = ("contexts", "refused")
+
+    def __init__(self, contexts: _Contexts) -> None:
+        self.contexts = contexts
+        self.refused = False
+
+
+class _Contexts:
+    """A context for each name that a client may ask for, and one for all others."""
+
+    __slots__ = ("by_name", "default")
+
+    def __init__(self, default: SSL.Context, by_name: Mapping[str, SSL.Context]) -> None:
+        self.default = default
+        self.by_name = by_name
+        if by_name:
+            default.set_tlsext_servername_callback(_choose)
+
+
+def _choose(connection: SSL.Connection) -> None:
+    """Take the certificate for the name that the client asks for (RFC 6066 section 3)."""
+    handshake = connection.get_app_data()
+    name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
+    by_name = handshake.contexts.by_name
+    context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
+    # A name that nobody knows is no reason to send a message in clear: it gets the main certificate.
+    if context is not None:
+        connection.set_context(context)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _ServerConnections:
-    """Begin each handshake with the context of the moment; handshakes and sessions keep theirs."""
+    """Begin each handshake with the contexts of the moment; handshakes and sessions keep theirs."""
 
-    __slots__ = ("context",)
+    __slots__ = ("contexts",)
 
-    context: SSL.Context
+    contexts: _Contexts
+
+    @property
+    def context(self) -> SSL.Context:
+        return self.contexts.default
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803
-        return SSL.Connection(self.context, None)
+        connection = SSL.Connection(self.contexts.default, None)
+        connection.set_app_data(_Handshake(self.contexts))
+        return connection
 
 
 class ServerTLS:
-    """What `startTLS` and `TLSMemoryBIOFactory` need: hand them ``context_factory``.
+    """What `startTLS` and `TLSMemoryBIOFactory` need: hand them ``context_factory``, or one of `accepting`.
 
-    ``ciphers`` is an OpenSSL cipher list for TLS 1.2, "" for ours; ``protocols`` is for `parse_protocols`.
-    The constructor raises TLSConfigError.
+    ``ciphers`` is an OpenSSL cipher list for TLS 1.2, "" for ours; ``protocols`` is for `parse_protocols`;
+    ``host`` is whom the main certificate should be for, "" if that is unknown. The constructor raises
+    TLSConfigError.
     """
 
-    __slots__ = ("_certificate", "_ciphers", "_protocols", "_stamps", "context_factory", "files")
+    __slots__ = (
+        "_authorities",
+        "_ciphers",
+        "_factories",
+        "_host",
+        "_identities",
+        "_protocols",
+        "_stamps",
+        "files",
+    )
 
-    def __init__(self, files: TLSFiles, *, ciphers: str = "", protocols: str = "") -> None:
+    def __init__(self, files: TLSFiles, *, ciphers: str = "", protocols: str = "", host: str = "") -> None:
         self.files = files
-        self.context_factory = _ServerConnections()
+        self._host = host
         self._ciphers = ciphers or DEFAULT_CIPHERS
         self._protocols = parse_protocols(protocols)
+        self._factories = {files.client: _ServerConnections()}
         self.reload()
+
+    @property
+    def context_factory(self) -> _ServerConnections:
+        """The context factory that treats clients' certificates as the files say."""
+        return self._factories[self.files.client]
+
+    def accepting(self, client: str) -> _ServerConnections:
+        """Give the context factory that treats clients' certificates so; "" means as the files say."""
+        client = client or self.files.client
+        if client not in self._factories:
+            contexts = self._make_contexts(client, self._identities, self._authorities)
+            self._factories[client] = _ServerConnections()
+            self._factories[client].contexts = contexts
+        return self._factories[client]
 
     def reload(self) -> None:
         """Read the files again for the handshakes to come; on TLSConfigError all stays as it was."""
-        stamps = _stamps(self.files)  # taken first: a file that changes while we read counts as changed
-        certificate = _checked_certificate(self.files)
-        self.context_factory.context = _make_context(self.files, self._ciphers, self._protocols.versions)
-        self._certificate = certificate
+        stamps = self._stamp()  # taken first: a file that changes while we read counts as changed
+        identities = {"": Identity.load(self.files.certificate, self.files.key)}
+        identities |= {name: Identity.load(path, path) for name, path in _named(self.files.sni).items()}
+        authorities = read_certificates(self.files.ca) if self.files.ca else []
+        made = {client: self._make_contexts(client, identities, authorities) for client in self._factories}
+        for client, contexts in made.items():
+            self._factories[client].contexts = contexts
+        self._identities, self._authorities = identities, authorities
         self._stamps = stamps
 
     def changed(self) -> bool:
-        """Tell whether a file is not the one that was last loaded."""
-        return _stamps(self.files) != self._stamps
+        """Tell whether a file is not the one that was last loaded, or a name came or went."""
+        return self._stamp() != self._stamps
 
     def warnings(self, now: datetime | None = None) -> list[str]:
         """List what works but should not stay so, one line each; ``now`` is aware, and by default now."""
         now = now or datetime.now(UTC)
-        path, certificate = self.files.certificate, self._certificate
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         found = list(self._protocols.warnings)
-        if now < begins:
-            found.append(f"{path}: certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC")
-        if now > ends:
-            found.append(f"{path}: certificate expired at {ends:%Y-%m-%d %H:%M} UTC")
-        elif ends - now < EXPIRES_SOON:
-            found.append(f"{path}: certificate expires at {ends:%Y-%m-%d %H:%M} UTC")
-        if certificate.issuer == certificate.subject:
-            found.append(f"{path}: certificate is self-signed; clients that verify it will refuse it")
+        for name, identity in self._identities.items():
+            found += identity.warnings(now, name or self._host)
         if self.files.dh and not _has_content(self.files.dh):
             found.append(f"{self.files.dh}: no Diffie-Hellman parameters; DHE ciphers are off")
         return found
+
+    def _stamp(self) -> dict[Path, Stamp]:
+        files = self.files
+        paths = [files.certificate, files.key, files.ca, files.dh, files.client_ca, *_pem_files(files.sni)]
+        return {path: stamp(path) for path in paths if path}
+
+    def _make_contexts(
+        self, client: str, identities: Mapping[str, Identity], authorities: list[x509.Certificate]
+    ) -> _Contexts:
+        made = {}
+        for name, identity in identities.items():
+            context = made[name] = _make_context(self.files, self._ciphers, self._protocols.versions)
+            _use(context, identity, authorities)
+            _verify_clients(context, client, self.files.client_ca)
+        return _Contexts(made.pop(""), made)
 
 
 def info_of(transport: object) -> TLSInfo:
@@ -123,42 +191,39 @@ def info_of(transport: object) -> TLSInfo:
         sni="".join(char if char.isprintable() else "?" for char in sni),
         # RFC 9266 section 2; an older version would need an extension that pyOpenSSL cannot see.
         exporter=handle.export_keying_material(b"EXPORTER-Channel-Binding", 32) if bound else b"",
+        client_names=_client_names(handle),
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TLSConfigError(f"{path}: cannot be read: {error.strerror}") from error
+def _client_names(handle: SSL.Connection) -> tuple[str, ...]:
+    """Name the client by its certificate, if that was verified; one that names nobody by its fingerprint."""
+    handshake, certificate = handle.get_app_data(), handle.get_peer_certificate()
+    if certificate is None or not isinstance(handshake, _Handshake) or handshake.refused:
+        return ()
+    read = certificate.to_cryptography()
+    return names_of(read) or (f"sha256:{read.fingerprint(hashes.SHA256()).hex()}",)
 
 
-def _checked_certificate(files: TLSFiles) -> x509.Certificate:
-    """Give the certificate of the server, if all files are what they should be."""
-    certificate = _certificates(files.certificate)[0]
-    if _public_octets(certificate.public_key()) != _public_octets(_private_key(files.key).public_key()):
-        raise TLSConfigError(f"{files.key}: is not the key of the first certificate in {files.certificate}")
-    return certificate
+def _pem_files(directory: Path | None) -> list[Path]:
+    """List the certificates by name, without the files that editors and certbot hide meanwhile."""
+    if directory is None:
+        return []
+    return sorted(path for path in directory.glob("*.pem") if not path.name.startswith("."))
 
 
-def _certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(_read(path))
-    except ValueError as error:
-        raise TLSConfigError(f"{path}: holds no certificate in PEM form") from error
-
-
-def _private_key(path: Path) -> PrivateKeyTypes:
-    try:
-        return serialization.load_pem_private_key(_read(path), password=None)
-    except TypeError as error:  # before OpenSSL sees it, which would ask at the terminal
-        raise TLSConfigError(f"{path}: the key is protected by a passphrase; store it without one") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise TLSConfigError(f"{path}: holds no private key in PEM form") from error
-
-
-def _public_octets(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+def _named(directory: Path | None) -> dict[str, Path]:
+    """Give the files of the directory by the name that each is for; ``_`` stands for a star."""
+    if directory is not None and not directory.is_dir():
+        raise TLSConfigError(f"{directory}: there is no such directory")
+    named: dict[str, Path] = {}
+    for path in _pem_files(directory):
+        name = path.stem.lower()
+        if name.startswith("_."):
+            name = "*" + name[1:]
+        if name in named:
+            raise TLSConfigError(f"{path}: {named[name].name} is for the same name")
+        named[name] = path
+    return named
 
 
 def _make_context(files: TLSFiles, ciphers: str, versions: tuple[str, ...]) -> SSL.Context:
@@ -171,18 +236,50 @@ def _make_context(files: TLSFiles, ciphers: str, versions: tuple[str, ...]) -> S
     dh = files.dh if files.dh and _has_content(files.dh) else None
     with _blaming("tls_ciphers", f"no cipher matches {ciphers!r}"):
         context.set_cipher_list((ciphers + _NEVER + ("" if dh else _NO_DHE)).encode())
-    with _blaming(files.certificate, "OpenSSL refuses the certificate"):
-        context.use_certificate_chain_file(str(files.certificate))
-    with _blaming(files.key, "OpenSSL refuses the key"):
-        context.use_privatekey_file(str(files.key))
-    if files.ca:
-        # OpenSSL completes the chain from here if the certificate file holds none.
-        with _blaming(files.ca, "OpenSSL refuses the certificates"):
-            context.load_verify_locations(str(files.ca))
     if dh:
         with _blaming(dh, "OpenSSL refuses the Diffie-Hellman parameters"):
             context.load_tmp_dh(str(dh))
     return context
+
+
+def _use(context: SSL.Context, identity: Identity, authorities: list[x509.Certificate]) -> None:
+    with _blaming(identity.path, "OpenSSL refuses the certificate"):
+        context.use_certificate_chain_file(str(identity.path))
+        # Not as trusted ones: who issues the server's certificate has no say about clients.
+        for issuer in complete_chain(identity, authorities):
+            context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
+    with _blaming(identity.key, "OpenSSL refuses the key"):
+        context.use_privatekey_file(str(identity.key))
+
+
+def _verify_clients(context: SSL.Context, client: str, authorities: Path | None) -> None:
+    """Let the context ask clients for a certificate: never, for their name if they have one, or always."""
+    if client == "off":
+        return
+    if authorities is None:
+        raise TLSConfigError(f"client={client} needs client_ca on the line of the plugin tls")
+    read_certificates(authorities)  # says better than OpenSSL what is wrong
+    with _blaming(authorities, "OpenSSL refuses the certificates"):
+        context.load_verify_locations(str(authorities))
+        context.load_client_ca(str(authorities).encode())
+    # Who comes back with a ticket would be taken at its word: the verification is not repeated then.
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_id(f"qpsmtpd {client}".encode())
+    if client == "require":
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _insist)
+    else:
+        context.set_verify(SSL.VERIFY_PEER, _remember)
+
+
+def _insist(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    return bool(ok)
+
+
+def _remember(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """Go on with whoever it is: many servers show a certificate that nobody can verify. It gives no name."""
+    if not ok:
+        connection.get_app_data().refused = True
+    return True
 
 
 @contextmanager
@@ -196,76 +293,3 @@ def _blaming(culprit: object, complaint: str) -> Iterator[None]:
 
 def _has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
-
-
-def _stamps(files: TLSFiles) -> list[tuple[int, int, int] | None]:
-    return [_stamp(path) for path in (files.certificate, files.key, files.ca, files.dh) if path]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def make_self_signed(certificate: Path, key: Path, host: str, days: int = 3650) -> None:
-    """Create a key and its own certificate for host and localhost: both or neither, never over a file.
-
-    ``host`` is a name, or an address. Raises FileExistsError or another OSError; ValueError for a bad name.
-    """
-    private = ec.generate_private_key(ec.SECP256R1())
-    signed = _self_signed(private, host, timedelta(days=days))
-    form = serialization.PrivateFormat.PKCS8
-    pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    _create(key, pem, 0o600)
-    try:
-        _create(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
-    except BaseException:
-        key.unlink()
-        raise
-
-
-def _self_signed(private: ec.EllipticCurvePrivateKey, host: str, lifetime: timedelta) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])  # RFC 5280 appendix A: 64 at most
-    begins = datetime.now(UTC) - timedelta(hours=1)  # for clients whose clock is slow
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(begins + lifetime)
-        .add_extension(x509.SubjectAlternativeName(_alternative_names(host)), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    )
-    return builder.sign(private, hashes.SHA256())
-
-
-def _alternative_names(host: str) -> list[x509.GeneralName]:
-    if not host:
-        raise ValueError("a certificate needs a host name")
-    localhost = x509.DNSName("localhost")
-    try:
-        return [x509.IPAddress(ip_address(host)), localhost]
-    except ValueError:
-        pass
-    name = x509.DNSName(host.encode("idna").decode("ascii"))
-    return [localhost] if name == localhost else [name, localhost]
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    """Make a file that is there with all its content or not at all, and is nobody else's before."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # O_EXCL, 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(handle, mode)
-            os.fsync(handle)
-        os.link(temporary, path)  # unlike rename, does not replace
-    finally:
-        Path(temporary).unlink()

@@ -29,6 +29,10 @@ _BY_LOWER_CASE: Final = {name.lower(): version for name, version in _PROTOCOLS.i
 _WARNED: Final = ("TLS 1.0", "TLS 1.1")
 
 
+CLIENT_MODES: Final = ("off", "ask", "require")
+"""What becomes of clients' certificates: none is asked for, it is if there is one, nobody gets in without."""
+
+
 class TLSConfigError(Exception):
     """TLS cannot be offered as configured; one line that names the file and what is wrong with it."""
 
@@ -38,6 +42,9 @@ class TLSFiles:
     """PEM files: certificate (its chain may follow), key, authorities of the chain, DH parameters.
 
     With ``self_signed``, certificate and key are made when the server starts and the certificate is missing.
+    ``sni`` is a directory of certificates, NAME.pem each with key and chain, for clients that ask for that
+    name. ``client`` is one of `CLIENT_MODES`, for listeners that say nothing else; ``client_ca`` holds the
+    authorities of clients' certificates.
     """
 
     certificate: Path
@@ -45,6 +52,9 @@ class TLSFiles:
     ca: Path | None = None
     dh: Path | None = None
     self_signed: bool = False
+    sni: Path | None = None
+    client: str = "off"
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

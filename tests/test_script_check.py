@@ -6,8 +6,8 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 
 from qpsmtpd import script
+from qpsmtpd.certificates import make_self_signed
 from qpsmtpd.script.check import endpoint_trouble
-from qpsmtpd.tls import make_self_signed
 
 from .scriptcase import CheckCase
 

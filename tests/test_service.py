@@ -11,10 +11,11 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd.certificates import make_self_signed
+from qpsmtpd.listening import endpoint_description
 from qpsmtpd.log import Event, Level
 from qpsmtpd.proxied import ProxiedFactory
-from qpsmtpd.service import CERTIFICATE_CHECK, MailService, Options, endpoint_description, makeService
-from qpsmtpd.tls import make_self_signed
+from qpsmtpd.service import CERTIFICATE_CHECK, MailService, Options, makeService
 
 PLUGIN = """\
 from qpsmtpd import OK, Plugin

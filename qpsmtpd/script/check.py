@@ -14,8 +14,8 @@ from twisted.internet.endpoints import serverFromString
 
 from ..config import ConfigError, Line
 from ..corefiles import read_spool_mode
+from ..listening import endpoint_description, read_listener
 from ..loader import home_path
-from ..service import endpoint_description
 from . import calls, reading
 from .finding import Finding, Findings, shown, summary
 from .rehearsal import Rehearsal, rehearse
@@ -75,10 +75,18 @@ def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:
 def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
     for name in ("listen", "smtps"):
         for line in _lines(rehearsal, name):
-            if trouble := endpoint_trouble(rehearsal.reactor, line.text):
+            try:
+                listener = read_listener(line.text, implicit=name == "smtps")
+            except ValueError as error:
+                findings.add(str(error), line)
+                continue
+            if trouble := endpoint_trouble(rehearsal.reactor, listener.description):
                 findings.add(f"{line.text!r} is no address to listen on: {trouble}", line)
-            if name == "smtps" and rehearsal.built.services.tls is None:
+            tls = rehearsal.built.services.tls
+            if listener.needs_tls and tls is None:
                 findings.add("TLS is wanted here, but no plugin has a certificate: load tls", line)
+            if listener.client in ("ask", "require") and tls is not None and tls.client_ca is None:
+                findings.add(f"client={listener.client} needs client_ca on the line of the plugin tls", line)
 
 
 def _check_spool(findings: Findings, rehearsal: Rehearsal) -> None:
