@@ -17,6 +17,7 @@ from qpsmtpd.smtp.command import (
     parse_rcpt,
     split_command,
 )
+from qpsmtpd.smtp.newlines import Newlines, has_bare
 from qpsmtpd.smtp.receiver import Chunk, Content, Event, Line, Receiver
 from qpsmtpd.smtp.reply import MAX_LINE, Next, Reply
 
@@ -62,6 +63,21 @@ def receiver(octets: bytes) -> None:
     whole = _received(mode, [rest])
     assert _received(mode, [rest[:cut], rest[cut:]]) == whole
     assert _received(mode, [rest[at : at + 1] for at in range(len(rest))]) == whole
+
+
+def newlines(octets: bytes) -> None:
+    """Segments do not change the judgement; normalized content has no line end that stands alone."""
+    whole, pieces = Newlines(normalize=True), Newlines(normalize=True)
+    clean = whole.feed(octets, True)
+    assert not has_bare(clean)
+    assert (
+        b"".join([pieces.feed(octets[at : at + 1], False) for at in range(len(octets))])
+        + pieces.feed(b"", True)
+        == clean
+    )
+    strict = Newlines(normalize=False)
+    assert b"".join([strict.feed(octets[:1], False), strict.feed(octets[1:], True)]) == octets
+    assert strict.bare == (clean != octets) == has_bare(octets)
 
 
 def header(octets: bytes) -> None:
@@ -125,7 +141,7 @@ def _note(event: Event, events: list[tuple[str, bytes | str]]) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (address, command, reply, receiver, header)
+    target.__name__: target for target in (address, command, reply, receiver, newlines, header)
 }
 
 SAMPLES: dict[str, tuple[bytes, ...]] = {
@@ -149,6 +165,7 @@ SAMPLES: dict[str, tuple[bytes, ...]] = {
         b"\4\5YQ==\r\n",
         b"\xf8\5chunk\r\n.\r\nof 16QUIT\r\n",
     ),
+    "newlines": (b"a\r\nb\nc\rd\r\r\n", b"\r", b"\n"),
     "header": (b"From a b\r\nSubject: x\r\n y\r\n\r\nbody\r\n", b"A : b\r\nno field\r\n", b"\r\nbody"),
 }
 """Octets that each target begins with; `test_atheris_targets.py` tries them in every run."""
