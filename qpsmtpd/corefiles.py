@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from .config import Config
+from .kit.match import LineError, Networks
 from .limits import Limits, read_value
 from .log import Level
 
@@ -50,6 +51,9 @@ _OWN: Final = {
     "max_from_ip": CoreFile(
         "connections", 0, "connections at once from one address; 421 past it; 0 is no limit"
     ),
+    "trusted_proxies": CoreFile(
+        "addresses or networks, one a line", "", "who is believed about its clients: PROXY, XCLIENT, XFORWARD"
+    ),
     "plugin_timeout": CoreFile("seconds", 30.0, "time that a plugin may take for one hook; 451 past it"),
     "shutdown_grace": CoreFile("seconds", 30.0, "time that messages may take to end when the server stops"),
     "tls_ciphers": CoreFile("OpenSSL cipher list", "", "ciphers for TLS 1.2"),
@@ -86,4 +90,16 @@ def read_spool_mode(config: Config) -> int:
     return int(text, 8)
 
 
-_READERS: Final = {"loglevel": read_loglevel, "spool_perms": read_spool_mode}
+def read_trusted_proxies(config: Config) -> Networks:
+    """Read who is believed about its clients; nobody by default."""
+    try:
+        return Networks(config.lines("trusted_proxies"))
+    except LineError as error:
+        raise config.error("trusted_proxies", str(error), error.position) from None
+
+
+_READERS: Final = {
+    "loglevel": read_loglevel,
+    "spool_perms": read_spool_mode,
+    "trusted_proxies": read_trusted_proxies,
+}

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from .config import Config, ConfigError
 from .connection import Connection
+from .corefiles import read_trusted_proxies
 from .limits import Limits, read_limits
 from .log import Level, Log
 from .plugin import Services
@@ -21,6 +22,8 @@ from .smtp.address import Address
 from .smtp.reply import Next, Reply
 from .version import VERSION
 
+UNKNOWN = "UNKNOWN"
+"""The note ``proxy`` of a connection whose address is a proxy's, because that does not know the client's."""
 REFRESH = 1.0
 """Seconds after which limits and texts are read again."""
 
@@ -62,11 +65,16 @@ class Engine:
         """Read limits and texts from the configuration; ConfigError names what is wrong."""
         self._due = self.now() + REFRESH
         self.limits: Limits = read_limits(self.config)
+        self.trusted_proxies = read_trusted_proxies(self.config)
         self.me = self.config.value("me")
         self.greeting = Reply(220, self._greeting_text())
         farewell = f"{self.me} closing connection. Have a wonderful day."
         self.farewell = Reply(221, farewell, "2.0.0", Next.CLOSE)
         self.help_text = self._help_text()
+
+    def trusts(self, connection: Connection) -> bool:
+        """Tell whether the client may speak for others: it is a proxy of ours, and not a client of one."""
+        return connection.remote_ip in self.trusted_proxies and connection.notes.get("proxy") != UNKNOWN
 
     def next_number(self) -> int:
         """Give the next connection its number, unique in this process's log."""

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from .answers import denial
 from .config import Config
 from .connection import Connection
-from .engine import Engine
+from .engine import UNKNOWN, Engine
 from .kit.dns import Lookup, Resolver
 from .log import Level, Log
 from .plugin import Plugin, Services
@@ -103,15 +103,15 @@ class SMTPFactory(Factory):
         """Make the facts of a new connection."""
         peer, host = transport.getPeer(), transport.getHost()
         connection = Connection(
-            _address(getattr(peer, "host", "")),
+            address_of(getattr(peer, "host", "")),
             getattr(peer, "port", 0),
-            _address(getattr(host, "host", "")),
+            address_of(getattr(host, "host", "")),
             getattr(host, "port", 0),
             number=self.engine.next_number(),
         )
         if getattr(transport, "proxied", False):
             # The address is a balancer's word, or its own where it knows none: no proof of being local.
-            connection.notes["proxy"] = "YES"
+            connection.notes["proxy"] = UNKNOWN if transport.route is None else "YES"
         return connection
 
     def admit(self, protocol: SMTPProtocol) -> Reply | None:
@@ -122,13 +122,19 @@ class SMTPFactory(Factory):
         if self.max_connections and len(connections) >= self.max_connections:
             text = f"too many connections ({self.max_connections}), try again later"
             return Reply(421, text, "4.3.2", Next.CLOSE)
-        # A plugin that counts, as hosts_allow does, may have its own idea of the limit.
-        counted = self.max_from_ip and not self.engine.registry.has("pre-connection")
-        if counted and connections.from_ip[address] >= self.max_from_ip:
-            text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
-            return Reply(421, text, "4.7.0", Next.CLOSE)
+        if refused := self._too_many(address, connections.from_ip[address]):
+            return refused
         connections.add(protocol)
         return None
+
+    def _too_many(self, address: str, others: int) -> Reply | None:
+        """Refuse a connection if there are too many others from its address."""
+        # A plugin that counts, as hosts_allow does, may have its own idea of the limit.
+        counted = self.max_from_ip and not self.engine.registry.has("pre-connection")
+        if not counted or others < self.max_from_ip:
+            return None
+        text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
+        return Reply(421, text, "4.7.0", Next.CLOSE)
 
     def gone(self, protocol: SMTPProtocol) -> None:
         """Count a connection out."""
@@ -137,14 +143,23 @@ class SMTPFactory(Factory):
     async def greet(self, session: Session) -> Reply:
         """Find out who the client is, and whether the plugins let it in."""
         connection = session.connection
+        session.regreet = self._regreet
         if self.engine.registry.has("pre-connection"):
             facts = (self.connections.from_ip[connection.remote_ip], self.max_from_ip)
             if answered := denial("pre-connection", await session.ask("pre-connection", *facts)):
                 return answered
-        if session.limits.reverse_dns:
+        if session.limits.reverse_dns and "NAME" not in connection.notes.get("xclient", ()):
             await self._look_up_host(connection)
         self._log_accepted(connection)
         return await session.greet()
+
+    async def _regreet(self, session: Session, before: str) -> Reply:
+        """Greet a client whose proxy has named its address, as if it had come directly."""
+        connections, address = self.connections, session.connection.remote_ip
+        connections.move(before, address)
+        if refused := self._too_many(address, connections.from_ip[address] - 1):
+            return refused
+        return await self.greet(session)
 
     def _log_accepted(self, connection: Connection) -> None:
         """Log in the words that log tools know."""
@@ -192,15 +207,22 @@ class Connections:
         self._protocols.add(protocol)
         self.from_ip[protocol.session.connection.remote_ip] += 1
 
+    def move(self, before: str, after: str) -> None:
+        """Count a connection for another address."""
+        self.from_ip[after] += 1
+        self._discount(before)
+
+    def _discount(self, address: str) -> None:
+        self.from_ip[address] -= 1
+        if not self.from_ip[address]:
+            del self.from_ip[address]
+
     def remove(self, protocol: SMTPProtocol) -> None:
         """Count a connection out."""
         if protocol not in self._protocols:
             return
         self._protocols.remove(protocol)
-        address = protocol.session.connection.remote_ip
-        self.from_ip[address] -= 1
-        if not self.from_ip[address]:
-            del self.from_ip[address]
+        self._discount(protocol.session.connection.remote_ip)
         if self._empty is not None and not self._protocols:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -232,6 +254,6 @@ class Connections:
             protocol.transport.abortConnection()
 
 
-def _address(text: str) -> str:
+def address_of(text: str) -> str:
     """Give an address without scope and as IPv4 where it is that; a UNIX socket's client is local."""
     return text.partition("%")[0].removeprefix("::ffff:") or "127.0.0.1"

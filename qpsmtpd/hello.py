@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import auth
+from . import auth, xclient
 from .answers import denial
 from .extensions import announced, promised
 from .outcome import Code, Outcome
@@ -58,7 +58,7 @@ def extensions(session: Session) -> list[str]:
         offered.append(f"SIZE {session.limits.databytes}")
     if session.offers_tls and session.connection.tls is None:
         offered.append("STARTTLS")
-    offered += session.connection.capabilities
+    offered += session.connection.capabilities + xclient.announced(session)
     if mechanisms := auth.offered(session):
         offered.append("AUTH " + " ".join(mechanisms))
     return offered

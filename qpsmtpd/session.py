@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import auth, chunking, content, envelope, hello, starttls
+from . import auth, chunking, content, envelope, hello, inquiry, starttls, xclient
 from .answers import denial
 from .budget import Budget
 from .connection import Connection
@@ -23,6 +23,7 @@ from .log import Level
 from .outcome import DECLINED, Code, Outcome
 from .registry import Answer
 from .smtp.command import SyntaxFault, split_command
+from .smtp.foreign import NOT_SMTP, foreign_protocol
 from .smtp.receiver import Chunk, Content, Event, Line
 from .smtp.reply import Next, Reply
 from .transaction import Transaction
@@ -37,8 +38,6 @@ NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
 HELLO_FIRST = Reply(503, "say EHLO first", BAD_SEQUENCE)
 NOT_IMPLEMENTED = Reply(502, "command not implemented", BAD_SEQUENCE)
 RESET_DONE = Reply(250, "OK", "2.0.0")
-NOOP_DONE = Reply(250, "OK", "2.0.0")
-CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
 UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
 
 
@@ -71,8 +70,10 @@ class Session:
         "offers_tls",
         "promised",
         "queued",
+        "regreet",
         "requires_tls",
         "transaction",
+        "trusted",
     )
 
     def __init__(
@@ -84,6 +85,8 @@ class Session:
         self.connection = connection
         self.limits = engine.limits
         self.me = engine.me
+        self.trusted = engine.trusts(connection)  # to speak for others
+        self.regreet: Callable[[Session, str], Awaitable[Reply]] | None = None  # given by who greeted
         self.promised: frozenset[str] = frozenset()  # to the client, in the reply to its EHLO
         self.transaction = Transaction()
         self.exchange: Exchange | None = None
@@ -122,6 +125,9 @@ class Session:
         if spent := self.budget.spend_command():
             return spent
         row = VERBS.get(verb)
+        if row is None and (protocol := foreign_protocol(line)):
+            self.log(Level.NOTICE, "closing: the client speaks %s", protocol)
+            return NOT_SMTP
         if self.engine.log.threshold >= _INFO:
             secret = row is None and self.after_auth
             self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
@@ -166,6 +172,8 @@ class Session:
         """Drop the transaction, telling the plugins first."""
         if self.engine.registry.has("reset_transaction"):
             await self.tell("reset_transaction")
+        if self.trusted and self.transaction.sender is not None:
+            self.connection.notes.pop("xforward", None)  # it was about this message
         self.transaction.close()
         self.transaction = Transaction()
         self.message = None
@@ -190,6 +198,12 @@ class Session:
         await self.tell("post-connection")
         self.log(_INFO, "cleaning up after %d", self.connection.number)
 
+    def begin_again(self, connection: Connection) -> None:
+        """Go on with another client, who has said nothing yet (XCLIENT)."""
+        self.connection = connection
+        self.promised = frozenset()
+        self.exchange = None
+
     def forget_client(self) -> None:
         """Forget what was said in clear; RFC 3207 section 4.2."""
         self.connection.forget_client()
@@ -210,29 +224,6 @@ def _no_argument(session: Session, argument: str) -> Reply | None:
 async def _rset(session: Session, argument: str) -> Reply:
     await session.reset()
     return RESET_DONE
-
-
-async def _noop(session: Session, argument: str) -> Reply:
-    return denial("noop", await session.ask("noop", argument)) or NOOP_DONE
-
-
-async def _vrfy(session: Session, argument: str) -> Reply:
-    answer = await session.ask("vrfy", argument)
-    if refused := denial("vrfy", answer):
-        if isinstance(answer, Outcome) and answer.code is Code.DENY:
-            await session.reset()  # as upstream has it
-        return refused
-    if isinstance(answer, Outcome) and answer.code is Code.OK:
-        return Reply(250, answer.text or argument, "2.1.5")
-    return CANNOT_VERIFY
-
-
-async def _help(session: Session, argument: str) -> Reply:
-    answer = await session.ask("help", argument)
-    if refused := denial("help", answer):
-        return refused
-    text = answer.text if isinstance(answer, Outcome) else ""
-    return Reply(214, text or session.engine.help_text, "2.0.0")
 
 
 async def _quit(session: Session, argument: str) -> Reply:
@@ -268,9 +259,11 @@ VERBS: dict[str, Verb] = {
     "DATA": Verb(content.check_data, content.data),
     "BDAT": Verb(_nothing, chunking.bdat),
     "RSET": Verb(_no_argument, _rset),
-    "NOOP": Verb(_nothing, _noop),
-    "VRFY": Verb(_nothing, _vrfy),
-    "HELP": Verb(_nothing, _help),
+    "NOOP": Verb(_nothing, inquiry.noop),
+    "VRFY": Verb(_nothing, inquiry.vrfy),
+    "HELP": Verb(_nothing, inquiry.show_help),
+    "XCLIENT": Verb(xclient.check, xclient.become),
+    "XFORWARD": Verb(xclient.check, xclient.forward),
     "QUIT": Verb(_no_argument, _quit),
     "AUTH": Verb(auth.check, auth.begin),
     "STARTTLS": Verb(starttls.check, starttls.begin),

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.testing import AccumulatingProtocol, StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.proxied import HEADER_TIMEOUT, ProxiedFactory
@@ -11,13 +14,16 @@ from .test_kit_smtpout_tls import certificate
 from .wires import TLSClient, TLSTransport
 
 HEADER = b"PROXY TCP4 192.0.2.77 192.0.2.25 5555 25\r\n"
+TRUSTED = "192.168.1.0/24"
 LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
 
 class ProxiedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.server = Server(
-            hooks={"connect": self.connect}, config={"reverse_dns": "0"}, tls_context=certificate().options()
+            hooks={"connect": self.connect},
+            config={"reverse_dns": "0", "trusted_proxies": TRUSTED},
+            tls_context=certificate().options(),
         )
         self.clock = self.server.clock
         self.seen: list[str] = []
@@ -67,8 +73,51 @@ class ProxiedTests(SynchronousTestCase):
         self.assertEqual([], self.seen)
 
     def test_silence(self) -> None:
+        """A balancer that has begun does not get more time, either."""
+        self.client.say(HEADER[:20])
         self.clock.advance(HEADER_TIMEOUT)
         self.assertTrue(self.client.transport.disconnecting)
+        self.assertEqual("", self.client.say(HEADER[20:]))
+        self.assertTrue(self.server.logged("closed the connection from 192.168.1.1: no PROXY header in time"))
+
+    def test_stranger(self) -> None:
+        """Who is no trusted proxy is closed before it can say anything, and told nothing."""
+        self.client.transport.end()
+        for config in ({"reverse_dns": "0"}, {"reverse_dns": "0", "trusted_proxies": "192.0.2.0/24"}):
+            self.server = Server(hooks={"connect": self.connect}, config=config)
+            self.clock = self.server.clock
+            self.client = self.proxied()
+            self.assertTrue(self.client.transport.disconnecting)
+            self.assertEqual("", self.client.say(HEADER))
+            self.assertTrue(self.server.logged("from 192.168.1.1: not in trusted_proxies"))
+            self.client.transport.end()
+        self.assertEqual([], self.seen)
+
+    def test_facts(self) -> None:
+        """All that is known of a connection is what it was in front of the balancer."""
+        self.client.say(HEADER)
+        connection = self.client.protocol.wrappedProtocol.session.connection
+        facts = (connection.remote_ip, connection.remote_port, connection.local_ip, connection.local_port)
+        self.assertEqual(("192.0.2.77", 5555, "192.0.2.25", 25), facts)
+        self.assertEqual({"192.0.2.77": 1}, self.server.factory.connections.from_ip)
+
+    def test_trust(self) -> None:
+        """A proxy behind a proxy may speak for others; a client of unknown address may not."""
+        for header, trusted in [
+            (HEADER, False),
+            (HEADER.replace(b"192.0.2.77", b"192.168.1.9"), True),
+            (b"PROXY UNKNOWN\r\n", False),
+            (LOCAL, False),
+        ]:
+            self.client.transport.end()
+            self.client = self.proxied()
+            self.client.say(header)
+            self.assertEqual(trusted, "250-XCLIENT" in self.client.say(b"EHLO x\r\n"), header)
+
+    def test_octet_by_octet(self) -> None:
+        for octet in HEADER + b"QUIT\r\n":
+            self.client.transport.protocol.dataReceived(bytes((octet,)))
+        self.assertEqual(["220", "221"], [line[:3] for line in self.client.read().splitlines()])
 
     def test_starttls(self) -> None:
         """TLS behind the header works as without."""
@@ -83,3 +132,17 @@ class ProxiedTests(SynchronousTestCase):
         self.client.say(HEADER)
         self.client.handshake()
         self.assertEqual("220", self.client.inner.data.decode()[:3])
+
+    def test_implicit_tls_same_segment(self) -> None:
+        """What comes behind the header is the handshake: nothing in clear gets past it."""
+        self.client.transport.end()
+        self.client = self.proxied(implicit=True)
+        inner = AccumulatingProtocol()
+        wire = StringTransport()
+        layer = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(CertificateOptions(), True, None), inner)
+        layer.makeConnection(wire)
+        self.client.inner, self.client.wire, self.client.layer = inner, wire, layer
+        self.client.say(HEADER + wire.value())
+        wire.clear()
+        self.client.pump()
+        self.assertEqual(b"220", inner.data[:3])

@@ -165,6 +165,7 @@ class StartTests(Case):
 
     def test_proxied(self) -> None:
         """Clients behind a load balancer are announced before they are greeted."""
+        self.write("trusted_proxies", "192.0.2.1")
         self.running("--listen", "haproxy:tcp:25")
         self.assertIsInstance(self.factory(), ProxiedFactory)
         transport = self.connect()
@@ -216,9 +217,15 @@ class MistakeTests(Case):
             self.assertTrue(line.startswith(str(self.directory)), line)
 
     def test_endpoint(self) -> None:
+        self.write("trusted_proxies", "192.0.2.1")
         for words in (["--listen", "bogus:1"], ["--listen", "tcp:x"], ["--listen", "haproxy:bogus"]):
             (line,) = self.refused(*words)
             self.assertIn(words[1], line)
+
+    def test_proxied_by_nobody(self) -> None:
+        """A listener for proxies needs some that are trusted."""
+        (line,) = self.refused("--listen", "haproxy:tcp:25")
+        self.assertIn("trusted_proxies is empty", line)
 
     def test_smtps_without_certificate(self) -> None:
         (line,) = self.refused("--smtps", "465")

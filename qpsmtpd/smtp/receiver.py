@@ -6,7 +6,8 @@ or ``expect_chunk`` does where there is no reply.
 Two rules hold against smuggling, whatever the segmentation:
 
 * only CRLF.CRLF ends a message (RFC 5321 section 4.1.1.4; the CRLF of the DATA command counts as the first);
-* a line that is not ended as the policy wants is answered and never executed.
+* a line that is not ended as the policy wants is answered and never executed; but one that begins as another
+  protocol does is given as it is, ended or not, for the session to close the connection.
 
 The policy is *reject* (a bare CR or LF is an error) or *normalize* (for old clients: a bare LF ends a
 command or a line of content, never a message).
@@ -15,6 +16,7 @@ command or a line of content, never a message).
 from dataclasses import dataclass
 from typing import Final
 
+from .foreign import CLIENT_HELLO, foreign_protocol
 from .newlines import has_bare, normalized
 from .reply import Next, Reply
 
@@ -77,6 +79,7 @@ Event = Line | Fault | Content | Chunk
 _TOO_LONG: Final = Reply(500, "line too long", "5.5.2")
 _BARE: Final = Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2")
 _VERB: Final = 4  # octets of a line that a Fault keeps
+_METHOD: Final = 8  # octets that tell another protocol
 
 
 class Receiver:
@@ -190,20 +193,23 @@ class Receiver:
             self._swallow = False
             return self.next_event()
         line = buffer[start:end]
+        if foreign_protocol(line):
+            return Line(line)
         if len(line) >= self._limit:
             return Fault(_TOO_LONG, line[:_VERB])
         return Line(line) if self._normalize and _CR not in line else Fault(_BARE, line[:_VERB])
 
-    def _unended_line(self) -> Fault | None:
+    def _unended_line(self) -> Fault | Line | None:
         """Keep the beginning of a line, or drop it if it is too long already."""
         too_long = len(self._buffer) - self._offset >= self._limit
-        began = self._buffer[self._offset : self._offset + _VERB]
-        if too_long or self._swallow:
+        began = self._buffer[self._offset : self._offset + _METHOD]
+        hello = began.startswith(CLIENT_HELLO) and not self._swallow
+        if too_long or hello or self._swallow:
             self._buffer = b""
             self._offset = 0
-        if too_long and not self._swallow:
+        if (too_long or hello) and not self._swallow:
             self._swallow = True
-            return Fault(_TOO_LONG, began)
+            return Line(began) if foreign_protocol(began) else Fault(_TOO_LONG, began[:_VERB])
         return None
 
     def _next_chunk(self, buffer: bytes, start: int) -> Chunk | None:
