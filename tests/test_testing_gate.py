@@ -87,14 +87,14 @@ class GateTests(SynchronousTestCase):
         """The complaint says when the session ended, and how."""
         found = self.left("mail", "self.kept.append(transaction)")
         self.assertTrue(
-            found.startswith("leaky.smtp: the client closes, in the middle of the segment of line 9"), found
+            found.startswith("leaky.smtp: the client vanishes, in the middle of the segment of line 9"), found
         )
 
     def test_clean(self) -> None:
-        """Two halves of three segments and the connect with its question for a name, in four ways."""
+        """Two halves of three segments and the connect with its question for a name, in three ways."""
         self.assertEqual("", self.left())
         dialogue = parse("S: 220 ...\nC: HELO x\nS: 250 ...\nwait 1\nC: QUIT\nS: 221 ...\nnew\ndrop\n")
-        self.assertEqual(4 * (2 + 2 + 1 + 2 + 2 + 1), play_disconnects(dialogue))
+        self.assertEqual(3 * (2 + 2 + 1 + 2 + 2 + 1), play_disconnects(dialogue))
 
     def test_connections(self) -> None:
         """The server must count its connections out."""

@@ -70,11 +70,6 @@ class Dialogue:
         return [text for heading, text in self.headings if heading == kind]
 
     @property
-    def sent(self) -> int:
-        """Octets that the client sends in all."""
-        return sum(len(octets) for _, octets in segments(self.steps) if octets)
-
-    @property
     def address(self) -> str:
         """Where the client comes from."""
         return (self.of("client") or ["192.0.2.1"])[0]
@@ -119,18 +114,24 @@ def load(path: Path) -> Dialogue:
     return parse(path.read_text(), path.name)
 
 
-def play(dialogue: Dialogue, cut: Callable[[bytes, int], list[bytes]] = lambda octets, _: [octets]) -> Server:
-    """Play a dialogue; ``cut(octets, offset)`` splits what the client sends at ``offset`` into segments."""
+Cut = Callable[[bytes], list[bytes]]
+"""Splits what the client sends at once into segments."""
+
+
+def _whole(octets: bytes) -> list[bytes]:
+    return [octets]
+
+
+def play(dialogue: Dialogue, cut: Cut = _whole) -> Server:
+    """Play a dialogue, in the segments that ``cut`` makes of what the client sends at once."""
     server = dialogue.server()
     client = server.connect(dialogue.address)
     heard: list[str] = []
-    offset = 0
     for step, octets in segments(dialogue.steps):
         if octets is not None:
             _expect_silence(dialogue, step, client, heard)
-            for piece in cut(octets, offset):
+            for piece in cut(octets):
                 client.send(piece)
-            offset += len(octets)
         elif step.kind == "new":
             client = server.connect(dialogue.address)
         else:
@@ -139,18 +140,16 @@ def play(dialogue: Dialogue, cut: Callable[[bytes, int], list[bytes]] = lambda o
     return server
 
 
-def whole_and_split(dialogue: Dialogue) -> Iterator[Callable[[bytes, int], list[bytes]]]:
-    """Give the ways to cut a dialogue: not at all, at every octet, and once at each place in turn."""
-    yield lambda octets, _: [octets]
-    yield lambda octets, _: [octets[i : i + 1] for i in range(len(octets))]
-    for place in range(1, dialogue.sent):
-        yield (
-            lambda octets, offset, place=place: [  # type: ignore[misc]
-                piece
-                for piece in (octets[: max(place - offset, 0)], octets[max(place - offset, 0) :])
-                if piece
-            ]
-        )
+def whole_and_split(dialogue: Dialogue) -> Iterator[Cut]:
+    """Give the ways to cut a dialogue: not at all, at every octet, and each segment at each place in turn.
+
+    All segments are cut at once, each at its own place: between them the server has answered.
+    """
+    yield _whole
+    yield lambda octets: [octets[at : at + 1] for at in range(len(octets))]
+    longest = max((len(octets) for _, octets in segments(dialogue.steps) if octets), default=0)
+    for place in range(1, longest):
+        yield lambda octets, place=place: list(filter(None, (octets[:place], octets[place:])))  # type: ignore[misc]
 
 
 def segments(steps: list[Step]) -> Iterator[tuple[Step, bytes | None]]:

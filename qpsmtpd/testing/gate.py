@@ -41,8 +41,7 @@ PATIENCE = 600.0
 Leave = Callable[["_Run"], object]
 
 LEAVES: Mapping[str, Leave] = {
-    "the client closes": lambda run: run.drop(None),
-    "the connection breaks": lambda run: run.drop(ConnectionLost()),
+    "the client vanishes": lambda run: run.drop(),
     "the client falls silent": lambda run: None,
     "the server shuts down": lambda run: run.server.factory.drain(GRACE),
 }
@@ -80,7 +79,7 @@ def play_disconnects(dialogue: Dialogue, leaves: Mapping[str, Leave] = LEAVES) -
 def _undisturbed(run: _Run) -> tuple[list[str], set[str]]:
     """Play to the end; give all moments, and the errors of plugins that the dialogue means."""
     moments = list(run.moments())
-    run.drop(None)
+    run.drop()
     run.finish()
     return moments, set(run.plugin_errors())
 
@@ -192,10 +191,10 @@ class _Run:
             answered += 1
             yield f"{where}, {answered} answers later"
 
-    def drop(self, error: Exception | None) -> None:
-        """Let all clients vanish."""
+    def drop(self) -> None:
+        """Let all clients vanish; with an error, which is logged on the way, besides all that an end does."""
         for client in self.clients:
-            client.drop(error)
+            client.drop(ConnectionLost())
 
     def finish(self) -> None:
         """Let all time limits pass."""
