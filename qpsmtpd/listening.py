@@ -11,6 +11,8 @@ from typing import Final
 
 from .tlsfiles import CLIENT_MODES
 
+PROXY: Final = "haproxy:"
+"""What an endpoint begins with whose clients a load balancer announces."""
 STARTTLS_MODES: Final = ("offered", "required", "off")
 _POLICY: Final = re.compile(r"([a-z]+)=(\S*)")
 

@@ -21,15 +21,13 @@ from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
 from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
-from .listening import Listener, read_listener
+from .listening import PROXY, Listener, read_listener
 from .log import Level
 from .proxied import ProxiedFactory
 from .spool import prepare_spool
 from .tlsfiles import TLSConfigError
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
-PROXY = "haproxy:"
-"""What an endpoint begins with whose clients a load balancer announces."""
 SHUTDOWN_GRACE = 30.0
 """Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
 

@@ -213,6 +213,13 @@ class CertificateTests(CheckCase):
         self.assertEqual([], self.found())
         self.assertEqual([], list(self.crt.parent.iterdir()))
 
+    def test_proxied_by_nobody(self):
+        """A listener for proxies needs some that are trusted."""
+        self.write("listen", "haproxy:tcp:25")
+        self.assert_found("listen:1: error: nobody may connect here: trusted_proxies is empty")
+        self.write("trusted_proxies", "192.0.2.1")
+        self.assert_found()
+
     def test_smtps_without_tls(self):
         """Each line of smtps needs a certificate."""
         self.write("smtps", "465\n4650")

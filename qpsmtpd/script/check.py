@@ -14,7 +14,7 @@ from twisted.internet.endpoints import serverFromString
 
 from ..config import ConfigError, Line
 from ..corefiles import read_spool_mode
-from ..listening import endpoint_description, read_listener
+from ..listening import PROXY, endpoint_description, read_listener
 from ..loader import home_path
 from . import calls, reading
 from .finding import Finding, Findings, shown, summary
@@ -82,6 +82,8 @@ def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
                 continue
             if trouble := endpoint_trouble(rehearsal.reactor, listener.description):
                 findings.add(f"{line.text!r} is no address to listen on: {trouble}", line)
+            if listener.description.startswith(PROXY) and not rehearsal.built.config.lines("trusted_proxies"):
+                findings.add("nobody may connect here: trusted_proxies is empty", line)
             tls = rehearsal.built.services.tls
             if listener.needs_tls and tls is None:
                 findings.add("TLS is wanted here, but no plugin has a certificate: load tls", line)

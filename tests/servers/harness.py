@@ -63,14 +63,16 @@ def run(*command: object, stdin: str = "", check: bool = True) -> subprocess.Com
 class Server:
     """The server as ``twistd qpsmtpd`` with a configuration of its own in a temporary directory."""
 
-    def __init__(self, config: Mapping[str, str] | None = None, *, shipped: bool = True) -> None:
+    def __init__(
+        self, config: Mapping[str, str] | None = None, *, shipped: bool = True, port: int = 0
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="qpsmtpd-"))
         self.config = self.directory / "config"
         if shipped:
             shutil.copytree(ROOT / "config", self.config, ignore=shutil.ignore_patterns("ssl"))
         else:
             self.config.mkdir()
-        self.port, self.smtps_port = free_port(), free_port()
+        self.port, self.smtps_port = port or free_port(), free_port()
         self.write("listen", f"127.0.0.1:{self.port}\n")
         self.write("smtps", f"127.0.0.1:{self.smtps_port}\n" if shipped else "")
         self.write("me", "mail.example.com\n")
@@ -143,9 +145,11 @@ class Server:
 
 
 @contextmanager
-def running(config: Mapping[str, str] | None = None, *, shipped: bool = True) -> Iterator[Server]:
-    """Run a server for the length of a block."""
-    server = Server(config, shipped=shipped)
+def running(
+    config: Mapping[str, str] | None = None, *, shipped: bool = True, port: int = 0
+) -> Iterator[Server]:
+    """Run a server for the length of a block; ``port`` is where it listens if ``config`` says so."""
+    server = Server(config, shipped=shipped, port=port)
     try:
         yield server.start()
     except BaseException:
