@@ -41,10 +41,14 @@ _OWN: Final = {
     "spool_dir": CoreFile("directory", "spool", "for messages on their way in; ~ is the home directory"),
     "spool_perms": CoreFile("octal mode", "0700", "permissions of the spool directory"),
     "listen": CoreFile(
-        "[ADDRESS:]PORT or Twisted endpoint, one a line", "127.0.0.1:2525", "where SMTP is spoken"
+        "[ADDRESS:]PORT or Twisted endpoint, one a line",
+        "127.0.0.1:2525",
+        "where SMTP is spoken; starttls= and client= may follow",
     ),
     "smtps": CoreFile(
-        "[ADDRESS:]PORT or Twisted endpoint, one a line", "", "where SMTP is spoken within TLS, mostly 465"
+        "[ADDRESS:]PORT or Twisted endpoint, one a line",
+        "",
+        "where SMTP is spoken within TLS, mostly 465; client= may follow",
     ),
     "dns_servers": CoreFile("ADDRESS[:PORT], one a line", "", "name servers; the system's if not given"),
     "max_connections": CoreFile("connections", 1000, "connections at once; 421 past it; 0 is no limit"),

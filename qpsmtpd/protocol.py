@@ -22,7 +22,6 @@ from .direct import write_some
 from .early import EarlyInput
 from .log import Level
 from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
-from .session import Session
 from .smtp.receiver import Line, Receiver
 from .smtp.reply import Next, Reply
 from .tls import info_of
@@ -68,9 +67,8 @@ class SMTPProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
-        connection = self.factory.make_connection(self.transport)
-        offers_tls = self.factory.tls_context is not None
-        self.session = Session(self.factory.engine, connection, offers_tls=offers_tls)
+        self.session = self.factory.make_session(self.transport)
+        connection = self.session.connection
         limits = self.session.limits
         self._pace = Pace(self._clock, self.session)
         self._receiver = Receiver(

@@ -38,16 +38,6 @@ _OPTIONS: Final = (
 )
 
 
-class _Handshake:
-    """What one handshake must not lose: contexts, whose callbacks OpenSSL calls; a failed verification."""
-
-    __slots__ = ("contexts", "refused")
-
-    def __init__(self, contexts: _Contexts) -> None:
-        self.contexts = contexts
-        self.refused = False
-
-
 class _Contexts:
     """A context for each name that a client may ask for, and one for all others."""
 
@@ -60,11 +50,18 @@ class _Contexts:
             default.set_tlsext_servername_callback(_choose)
 
 
+class _ServerConnection(SSL.Connection):
+    """Keeps the contexts alive, whose callbacks OpenSSL calls; knows whether a verification failed."""
+
+    contexts: _Contexts
+    refused = False
+
+
 def _choose(connection: SSL.Connection) -> None:
     """Take the certificate for the name that the client asks for (RFC 6066 section 3)."""
-    handshake = connection.get_app_data()
+    assert isinstance(connection, _ServerConnection)
     name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
-    by_name = handshake.contexts.by_name
+    by_name = connection.contexts.by_name
     context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
     # A name that nobody knows is no reason to send a message in clear: it gets the main certificate.
     if context is not None:
@@ -84,8 +81,8 @@ class _ServerConnections:
         return self.contexts.default
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803
-        connection = SSL.Connection(self.contexts.default, None)
-        connection.set_app_data(_Handshake(self.contexts))
+        connection = _ServerConnection(self.contexts.default, None)
+        connection.contexts = self.contexts
         return connection
 
 
@@ -197,8 +194,8 @@ def info_of(transport: object) -> TLSInfo:
 
 def _client_names(handle: SSL.Connection) -> tuple[str, ...]:
     """Name the client by its certificate, if that was verified; one that names nobody by its fingerprint."""
-    handshake, certificate = handle.get_app_data(), handle.get_peer_certificate()
-    if certificate is None or not isinstance(handshake, _Handshake) or handshake.refused:
+    certificate = handle.get_peer_certificate()
+    if certificate is None or not isinstance(handle, _ServerConnection) or handle.refused:
         return ()
     read = certificate.to_cryptography()
     return names_of(read) or (f"sha256:{read.fingerprint(hashes.SHA256()).hex()}",)
@@ -277,8 +274,8 @@ def _insist(connection: SSL.Connection, certificate: crypto.X509, error: int, de
 
 def _remember(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
     """Go on with whoever it is: many servers show a certificate that nobody can verify. It gives no name."""
-    if not ok:
-        connection.get_app_data().refused = True
+    assert isinstance(connection, _ServerConnection)
+    connection.refused = connection.refused or not ok
     return True
 
 

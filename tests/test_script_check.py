@@ -233,6 +233,36 @@ class CertificateTests(CheckCase):
             "ssl/x.crt: warning: certificate expires at", "ssl/x.crt: warning: certificate is self-signed"
         )
 
+    def test_policy(self):
+        """What a listener wants of TLS must be known, and possible."""
+        make_self_signed(self.crt, self.key, "mail.example.org")
+        self.write("listen", "25 client=ask\n26 starttls=perhaps\n27 starttls=required\n28 starttls=off")
+        self.assert_found(
+            "listen:1: error: TLS is wanted here",
+            "listen:2: error: starttls=perhaps is none of offered, required, off",
+            "listen:3: error: TLS is wanted here",
+        )
+        self.use(f"{self.crt} {self.key}")
+        self.assert_found(
+            "listen:1: error: client=ask needs client_ca",
+            "listen:2: error: starttls=perhaps",
+            "ssl/x.crt: warning: certificate is self-signed",
+        )
+
+    def test_other_name(self):
+        """A certificate for somebody else is a warning about its file, in the directory of SNI as well."""
+        make_self_signed(self.crt, self.key, "other.example.org")
+        self.use(f"{self.crt} {self.key} sni {self.crt.parent}")
+        path = self.crt.with_name("one.example.pem")
+        path.write_bytes(self.crt.read_bytes() + self.key.read_bytes())
+        mine = "warning: certificate is self-signed"
+        self.assert_found(
+            "ssl/one.example.pem: warning: certificate is not for one.example but for other.example.org",
+            f"ssl/one.example.pem: {mine}",
+            "ssl/x.crt: warning: certificate is not for mail.example.org but for other.example.org",
+            f"ssl/x.crt: {mine}",
+        )
+
     def test_mismatch(self):
         """A key of another certificate is an error of its file."""
         make_self_signed(self.crt, self.key, "mail.example.org")

@@ -41,7 +41,9 @@ from qpsmtpd.tlsfiles import TLSFiles
 
 class Certified(Plugin):
     def register(self):
-        self.services.tls = TLSFiles(Path("{certificate}"), Path("{key}"))
+        self.services.tls = TLSFiles(
+            Path("{certificate}"), Path("{key}"), client_ca=Path("{ca}") if "{ca}" else None
+        )
 """
 
 
@@ -123,10 +125,11 @@ class Case(SynchronousTestCase):
     def logged(self, text: str) -> bool:
         return any(text in str(event) for event in self.events)
 
-    def certify(self) -> None:
+    def certify(self, authorities: str = "") -> None:
         certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
         make_self_signed(certificate, key, "mx.example.org")
-        self.write("own/certified.py", CERTIFIED.format(certificate=certificate, key=key))
+        ca = self.directory / authorities if authorities else ""
+        self.write("own/certified.py", CERTIFIED.format(certificate=certificate, key=key, ca=ca))
         self.write("plugins", "all\ncertified")
 
 
@@ -162,6 +165,18 @@ class StartTests(Case):
         plain, implicit = self.factory(0), self.factory(1)
         self.assertEqual((False, True), (plain._implicit_tls, implicit._implicit_tls))
         self.assertIsNotNone(plain.tls_context)
+
+    def test_policy(self) -> None:
+        """Each listener has the policy of its own line."""
+        self.certify("cert.pem")
+        lines = ("25", "587 starttls=required client=ask", "588 starttls=off")
+        options = [f"--listen={line}" for line in lines]
+        self.running(*options, "--smtps", "465 client=require")
+        self.assertEqual([25, 587, 588, 465], [server[0] for server in self.reactor.tcpServers])
+        factories = [self.factory(number) for number in range(4)]
+        self.assertEqual([False, True, False, False], [each._requires_tls for each in factories])
+        modes = [each.tls_context and each.tls_context.context.get_verify_mode() for each in factories]
+        self.assertEqual([0, 1, None, 3], modes)
 
     def test_proxied(self) -> None:
         """Clients behind a load balancer are announced before they are greeted."""
@@ -230,6 +245,17 @@ class MistakeTests(Case):
     def test_smtps_without_certificate(self) -> None:
         (line,) = self.refused("--smtps", "465")
         self.assertIn("no plugin has a certificate", line)
+
+    def test_policy(self) -> None:
+        for words, expected in (
+            (["--listen", "25 starttls=required"], "no plugin has a certificate"),
+            (["--listen", "25 starttls=x"], "25 starttls=x: starttls=x is none of"),
+        ):
+            (line,) = self.refused(*words)
+            self.assertIn(expected, line)
+        self.certify()
+        (line,) = self.refused("--listen", "25 client=ask")
+        self.assertIn("client=ask needs client_ca", line)
 
     def test_certificate(self) -> None:
         self.certify()

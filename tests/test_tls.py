@@ -16,10 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import CertificateOptions
+from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import connect, makeFakeClient, makeFakeServer
@@ -409,251 +409,6 @@ class WarningsTests(TLSTestCase):
             self.assertIn(f"{dh}: no Diffie-Hellman parameters; DHE ciphers are off", tls.warnings())
 
 
-class SNITests(TLSTestCase):
-    """More certificates, chosen by the name that the client asks for."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.sni = self.directory / "sni"
-        self.sni.mkdir()
-        self.main = serial(self.files.certificate)
-
-    def put(self, name: str, host: str = "") -> int:
-        """Put a certificate with its key into the directory; give its serial number."""
-        crt, key = self.directory / "crt", self.directory / "key"
-        make_self_signed(crt, key, host or name)
-        path = self.sni / f"{name}.pem"
-        path.write_bytes(key.read_bytes() + crt.read_bytes())
-        crt.unlink()
-        key.unlink()
-        return serial(path)
-
-    def load(self, **files: Path) -> ServerTLS:
-        return ServerTLS(replace(self.files, sni=self.sni, **files), host=HOST)
-
-    def test_chosen(self) -> None:
-        """Each name has its certificate, whatever its case; all others have the main one."""
-        one, two = self.put("one.example"), self.put("mx.two.example")
-        three = self.put("_.three.example", "*.three.example")
-        four = self.put("*.four.example")
-        tls = self.load()
-        for sni, expected in (
-            (b"one.example", one),
-            (b"ONE.example.", one),
-            (b"mx.two.example", two),
-            (b"two.example", self.main),
-            (b"a.three.example", three),
-            (b"a.b.three.example", self.main),
-            (b"three.example", self.main),
-            (b"a.four.example", four),
-            (b"*.four.example", four),
-            (b"\xff.example", self.main),
-            (b"", self.main),
-        ):
-            for maximum in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
-                peer = client(sni=sni, maximum=maximum)
-                shake(tls, peer)
-                shown = peer.get_peer_certificate()
-                assert shown is not None
-                self.assertEqual(expected, shown.get_serial_number(), sni)
-
-    def test_watched(self) -> None:
-        """A file that changes, comes or goes is noticed; one that is bad leaves all as it was."""
-        tls = self.load()
-        new = self.put("one.example")
-        self.assertTrue(tls.changed())
-        tls.reload()
-        self.assertFalse(tls.changed())
-        (self.sni / "one.example.pem").write_text("bad")
-        self.assertTrue(tls.changed())
-        self.assertRaises(TLSConfigError, tls.reload)
-        peer = client(sni=b"one.example")
-        shake(tls, peer)
-        self.assertEqual(new, peer.get_peer_certificate().get_serial_number())
-        (self.sni / "one.example.pem").unlink()
-        tls.reload()
-        self.assertEqual([self.main], presented(tls))
-
-    def test_mistakes(self) -> None:
-        """A bad file, a missing directory and two files for a name are named."""
-        bad = self.sni / "bad.example.pem"
-        bad.write_bytes(self.files.certificate.read_bytes())
-        self.assertIn(f"{bad}: holds no private key", str(self.assertRaises(TLSConfigError, self.load)))
-        bad.unlink()
-        self.put("*.x.example")
-        self.put("_.x.example", "*.x.example")
-        self.assertIn("is for the same name", str(self.assertRaises(TLSConfigError, self.load)))
-        self.sni = self.directory / "missing"
-        self.assertIn("no such directory", str(self.assertRaises(TLSConfigError, self.load)))
-
-    def test_hidden(self) -> None:
-        """What is about to be written, and what is no certificate by its name, is left alone."""
-        for name in (".x.pem", "README"):
-            (self.sni / name).write_text("bad")
-        self.assertEqual([self.main], presented(self.load()))
-
-    def test_mismatch(self) -> None:
-        """A certificate for somebody else is told, each with its file; the main one as well."""
-        self.put("one.example", "other.example")
-        self.put("_.two.example", "*.two.example")
-        self.put("mx.two.example", "*.two.example")
-        lines = [line for line in self.load().warnings() if "is not for" in line]
-        path = self.sni / "one.example.pem"
-        names = "other.example, localhost"
-        self.assertEqual([f"{path}: certificate is not for one.example but for {names}"], lines)
-        main = ServerTLS(self.files, host="mail.example.net").warnings()
-        self.assertTrue(
-            any(line.startswith(f"{self.files.certificate}: certificate is not for mail") for line in main)
-        )
-
-    def test_expired(self) -> None:
-        """Each file that expires is named."""
-        self.put("one.example")
-        lines = self.load().warnings(datetime.now(UTC) + timedelta(days=4000))
-        self.assertEqual(2, sum("certificate expired at" in line for line in lines))
-
-
-class ClientCertificateTests(TLSTestCase):
-    """Clients' certificates: off, ask, require."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.ca_key = ec.generate_private_key(ec.SECP256R1())
-        self.ca = self.write("ca.pem", self.issue("CA", self.ca_key, self.ca_key, ca=True))
-
-    def issue(
-        self,
-        name: str,
-        key: ec.EllipticCurvePrivateKey,
-        signer: ec.EllipticCurvePrivateKey,
-        *,
-        ca: bool = False,
-        names: tuple[x509.GeneralName, ...] = (),
-        days: int = 30,
-    ) -> bytes:
-        def named(text: str) -> x509.Name:
-            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
-
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder(named("CA"), named(name), key.public_key())
-        builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=90)).not_valid_after(
-            now + timedelta(days=days)
-        )
-        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def peer(self, name: str = "joe", *, ca: bool = True, **options: Any) -> SSL.Connection:
-        """Make a client with a certificate of the authority, or of another one that has the same name."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        signer = self.ca_key if ca else ec.generate_private_key(ec.SECP256R1())
-        maximum = options.pop("maximum", SSL.TLS1_3_VERSION)
-        issued = x509.load_pem_x509_certificate(self.issue(name, key, signer, **options))
-        context = client_context(maximum=maximum)
-        context.use_certificate(crypto.X509.from_cryptography(issued))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))
-        connection = SSL.Connection(context, None)
-        connection.set_connect_state()
-        return connection
-
-    def names(self, mode: str, peer: SSL.Connection, **files: Any) -> tuple[str, ...]:
-        tls = ServerTLS(replace(self.files, client_ca=self.ca, **files))
-        server = shake(tls, peer, tls.accepting(mode))
-        return info_of(SimpleNamespace(getHandle=lambda: server)).client_names
-
-    def test_names(self) -> None:
-        """The names are the alternative ones, else the common one, else there is a fingerprint."""
-        mail, host = x509.RFC822Name("joe@example.org"), x509.DNSName("mx.example.org")
-        self.assertEqual(("joe",), self.names("ask", self.peer()))
-        self.assertEqual(
-            ("joe@example.org", "mx.example.org"), self.names("ask", self.peer(names=(mail, host)))
-        )
-        self.assertEqual("sha256:", self.names("require", self.peer(""))[0][:7])
-        self.assertEqual(("jo?e",), self.names("ask", self.peer("jo\ne")))
-
-    def test_older(self) -> None:
-        """It is the same in TLS 1.2."""
-        self.assertEqual(("joe",), self.names("require", self.peer(maximum=SSL.TLS1_2_VERSION)))
-
-    def test_off(self) -> None:
-        """Who is not asked has no name."""
-        self.assertEqual((), self.names("off", self.peer()))
-
-    def test_ask(self) -> None:
-        """Who has no certificate, a foreign one or an expired one is welcome, without a name."""
-        for peer in (client(), self.peer(ca=False), self.peer(days=-1)):
-            self.assertEqual((), self.names("ask", peer))
-
-    def test_require(self) -> None:
-        """Who has no certificate, a foreign one or an expired one does not get in."""
-        for peer in (client(), self.peer(ca=False), self.peer(days=-1)):
-            self.assertRaises(SSL.Error, self.names, "require", peer)
-
-    def test_server_authority(self) -> None:
-        """Who vouches for the server says nothing about clients."""
-        other = ec.generate_private_key(ec.SECP256R1())
-        client_ca = self.write("other.pem", self.issue("CA", other, other, ca=True))
-        tls = ServerTLS(replace(self.files, ca=self.ca, client_ca=client_ca))
-        self.assertRaises(SSL.Error, shake, tls, self.peer(), tls.accepting("require"))
-
-    def test_default(self) -> None:
-        """The files say what holds for listeners that say nothing."""
-        self.assertRaises(SSL.Error, self.names, "", client(), client="require")
-        self.assertEqual(("joe",), self.names("", self.peer(), client="ask"))
-
-    def test_no_authorities(self) -> None:
-        """Without authorities nobody can be verified."""
-        tls = ServerTLS(self.files)
-        error = self.assertRaises(TLSConfigError, tls.accepting, "ask")
-        self.assertIn("client=ask needs client_ca", str(error))
-        self.assertRaises(TLSConfigError, ServerTLS, replace(self.files, client="require"))
-
-    def test_with_names(self) -> None:
-        """A certificate chosen by name asks no less."""
-        sni = self.directory / "sni"
-        sni.mkdir()
-        (sni / f"{HOST}.pem").write_bytes(self.files.key.read_bytes() + self.files.certificate.read_bytes())
-        for make, expected in ((self.peer, ("joe",)), (partial(self.peer, ca=False), ())):
-            peer = make()
-            peer.set_tlsext_host_name(HOST.encode())
-            self.assertEqual(expected, self.names("ask", peer, sni=sni))
-        peer = client(sni=HOST.encode())
-        self.assertRaises(SSL.Error, self.names, "require", peer, sni=sni)
-
-    def test_not_resumed(self) -> None:
-        """A refused certificate does not become a good one with a ticket, nor is none asked for then."""
-        tls = ServerTLS(replace(self.files, client_ca=self.ca))
-        for first_mode, mode in (("ask", "ask"), ("off", "ask"), ("off", "require"), ("ask", "require")):
-            first = self.peer(ca=False, maximum=SSL.TLS1_2_VERSION)
-            shake(tls, first, tls.accepting(first_mode))
-            again = SSL.Connection(first.get_context(), None)
-            again.set_connect_state()
-            again.set_session(first.get_session())
-            if mode == "require":
-                self.assertRaises(SSL.Error, shake, tls, again, tls.accepting(mode))
-                continue
-            server = shake(tls, again, tls.accepting(mode))
-            self.assertNotEqual(first.master_key(), again.master_key())
-            self.assertEqual(
-                (), info_of(SimpleNamespace(getHandle=lambda server=server: server)).client_names
-            )
-
-    def test_reload(self) -> None:
-        """New authorities count from the next handshake on, on all listeners."""
-        tls = ServerTLS(replace(self.files, client_ca=self.ca))
-        asking = tls.accepting("require")
-        old = self.peer()
-        self.ca_key = ec.generate_private_key(ec.SECP256R1())
-        self.write("ca.pem", self.issue("CA", self.ca_key, self.ca_key, ca=True))
-        self.assertTrue(tls.changed())
-        tls.reload()
-        self.assertIs(asking, tls.accepting("require"))
-        self.assertRaises(SSL.Error, shake, tls, old, asking)
-        shake(tls, self.peer(), asking)
-
-
 @implementer(IHandshakeListener)
 class Witness(Protocol):
     """Asks about TLS before and after the handshake."""
@@ -682,6 +437,34 @@ class InfoTests(TLSTestCase):
         connect(ends[0], makeFakeServer(ends[0]), ends[1], makeFakeClient(ends[1])).flush()
         self.assertIn("no TLS handshake", str(witness.before))
         self.assertEqual(TLSInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256), witness.info)
+
+    def signed(self, name: str) -> bytes:
+        """Make a key and a certificate that it has signed itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        form = serialization.PrivateFormat.PKCS8
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        return pem + sign(name, key)
+
+    def test_names_over_twisted(self) -> None:
+        """What Twisted does with a connection hides neither the name asked for nor the one verified."""
+        sni, name = self.directory / "sni", "one.example"
+        sni.mkdir()
+        crt, key = self.directory / "one.crt", self.directory / "one.key"
+        make_self_signed(crt, key, name)
+        (sni / f"{name}.pem").write_bytes(key.read_bytes() + crt.read_bytes())
+        joe = self.signed("joe")
+        tls = ServerTLS(replace(self.files, sni=sni, client="ask", client_ca=self.write("joe.pem", joe)))
+        trusted = Certificate.loadPEM(crt.read_bytes())
+        for shown, names in ((joe, ("joe",)), (self.signed("joe"), ())):
+            witness = Witness()
+            options = optionsForClientTLS(name, trusted, PrivateCertificate.loadPEM(shown))
+            serving = Factory.forProtocol(partial(getattr, SimpleNamespace(witness=witness), "witness"))
+            server = TLSMemoryBIOFactory(tls.context_factory, False, serving, Clock())
+            peer = TLSMemoryBIOFactory(options, True, Factory.forProtocol(Protocol), Clock())
+            ends = server.buildProtocol(None), peer.buildProtocol(None)
+            connect(ends[0], makeFakeServer(ends[0]), ends[1], makeFakeClient(ends[1])).flush()
+            assert witness.info is not None
+            self.assertEqual((name, names), (witness.info.sni, witness.info.client_names))
 
     def info(self, peer: SSL.Connection) -> TLSInfo:
         server = shake(ServerTLS(self.files), peer)

@@ -99,6 +99,16 @@ class TLSTests(SynchronousTestCase):
         self.assertTrue(files.self_signed)
         self.assertEqual(self.here / "config/ssl" / NAMES[0], files.certificate)
 
+    def test_names_and_clients(self) -> None:
+        """A directory of certificates, and what becomes of clients' ones."""
+        files = self.load("self_signed sni certs client require client_ca x/ca")
+        self.assertEqual(
+            (self.here / "certs", "require", self.here / "x/ca"), (files.sni, files.client, files.client_ca)
+        )
+        files = self.load("self_signed")
+        self.assertEqual((None, "off", None), (files.sni, files.client, files.client_ca))
+        self.assertIn("one of off, ask, require", str(self.assertRaises(ConfigError, self.load, "client x")))
+
     def test_once(self) -> None:
         """A second certificate is a mistake."""
         services = Tried("tls self_signed").services
