@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +24,11 @@ FLOORS = (
 
 LAYER = {name: layer for layer, names in enumerate(FLOORS) for name in names.split()}
 SIDE = {"kit", "testing", "script", "__init__"}
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -54,7 +60,7 @@ def imports_of(tree: ast.Module, name: str) -> set[str]:
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -65,7 +71,7 @@ def sources() -> list[Path]:
 
 class ImportTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.graph = {name: imports_of(ast.parse(path.read_text()), name) for name, path in modules()}
+        self.graph = {name: imports_of(parsed(path), name) for name, path in modules()}
 
     def test_every_module_has_its_floor(self) -> None:
         """A new module is given a floor, here and in docs/overview.md."""
@@ -110,7 +116,7 @@ class ImportTests(SynchronousTestCase):
     def test_reactor_is_handed_in(self) -> None:
         """Nobody imports the reactor when a module is imported."""
         for path in sources():
-            for node in ast.parse(path.read_text()).body:
+            for node in parsed(path).body:
                 if isinstance(node, ast.ImportFrom) and node.module == "twisted.internet":
                     self.assertNotIn("reactor", [alias.name for alias in node.names], path)
 
@@ -138,7 +144,7 @@ class DocstringTests(SynchronousTestCase):
         silent = [
             name
             for name, path in modules()
-            if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))
+            if parsed(path).body and not ast.get_docstring(parsed(path))
         ]
         self.assertEqual([], silent)
 
@@ -147,7 +153,7 @@ class DocstringTests(SynchronousTestCase):
         silent = [
             f"{name}.{node.name}"
             for name, path in modules()
-            for node in public(ast.parse(path.read_text()).body)
+            for node in public(parsed(path).body)
             if not ast.get_docstring(node)
         ]
         self.assertEqual([], silent)
