@@ -76,7 +76,7 @@ class AddressTests(SynchronousTestCase):
     def test_localhost_behind_proxy(self):
         """A proxy's word for ::1 is not enough, nor its own address where it names none."""
         for header in (b"PROXY TCP6 ::1 ::1 1 25\r\n", b"PROXY UNKNOWN x\r\n", None):
-            server = Server(["relay"])
+            server = Server(["relay"], config={"trusted_proxies": "::1"})
             local = IPv6Address("TCP", "::1", 1)
             transport = MemoryTransport(local, local)
             transport.clock = server.clock
