@@ -348,7 +348,7 @@ class OracleTests(SynchronousTestCase):
         )
 
     def test_found(self) -> None:
-        """What server and oracle once saw differently: errors that are counted or not, VRFY in a transaction."""
+        """What server and oracle once saw differently: which errors are counted, VRFY in a transaction."""
         rows: list[list[tuple[str, tuple[object, ...]]]] = [
             [("refused", (("HELO", 501),))] * 6 + [("bdat", ("OK", "QUIT\r\n", False, "OK"))],
             [("refused", (("HELO", 501),))] * 6 + [("unknown", ("DENY_DISCONNECT", "FOO"))],
