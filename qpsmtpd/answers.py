@@ -12,6 +12,13 @@ from .outcome import DECLINED, OK, Code, Outcome
 from .registry import Answer
 from .smtp.reply import Next, Reply
 
+# What more than one verb answers.
+HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
+NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
+NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
+NOT_IMPLEMENTED = Reply(502, "command not implemented", "5.5.1")
+TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
+
 
 class Denial(NamedTuple):
     """How a hook refuses: code and enhanced status for hard and soft denials, and the text without one."""

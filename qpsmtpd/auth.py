@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .answers import DENIALS, refuse
+from .answers import DENIALS, HELLO_FIRST, refuse
 from .credentials import verifiers, verify
 from .log import Level
 from .mechanisms import MECHANISMS
@@ -19,7 +19,6 @@ from .smtp.reply import Next, Reply
 if TYPE_CHECKING:
     from .session import Session
 
-HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
 NOT_OFFERED = Reply(502, "AUTH is not available here", "5.5.1")
 NEEDS_TLS = Reply(538, "encryption required, say STARTTLS first", "5.7.11")
 NO_MECHANISM = Reply(501, "AUTH needs a mechanism", "5.5.4")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import trace
-from .answers import denial
+from .answers import NO_ARGUMENT, NO_SENDER, TOO_BIG, denial
 from .body import Body
 from .header import HeaderReader, HeaderTooLong
 from .log import Level
@@ -22,14 +22,11 @@ from .smtp.reply import Next, Reply
 if TYPE_CHECKING:
     from .session import Session
 
-NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 NO_RECIPIENTS = Reply(503, "say RCPT first", "5.5.1")
-NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
 # RFC 3030 sections 2 and 3: DATA must not follow BDAT in a transaction, nor carry binary content.
 AFTER_BDAT = Reply(503, "the message comes by BDAT; RSET first", "5.5.1")
 BINARY = Reply(503, "BODY=BINARYMIME needs BDAT; RSET first", "5.5.1")
 GO_AHEAD = Reply(354, "go ahead", next=Next.DATA)
-TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 BARE_NEWLINE = Reply(550, "the message holds a CR or LF that stands alone (RFC 5321 section 2.3.8)", "5.6.11")
 HEADER_TOO_LONG = Reply(552, "the header is longer than allowed here", "5.3.4")
 NO_SPACE = Reply(452, "insufficient system storage", "4.3.1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .answers import denial
+from .answers import HELLO_FIRST, NO_SENDER, denial
 from .extensions import check_parameters
 from .log import Level
 from .outcome import Code, Outcome
@@ -16,9 +16,7 @@ from .transaction import Parameters, Recipient
 if TYPE_CHECKING:
     from .session import Session
 
-HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
 NESTED = Reply(503, "there is a sender already; RSET first", "5.5.1")
-NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 SENDER_OK = Reply(250, "sender OK, how exciting to get mail from you!", "2.1.0")
 RECIPIENT_OK = Reply(250, "recipient OK", "2.1.5")
 # The plugins were told of the recipients at the first BDAT, and have judged the message for them.

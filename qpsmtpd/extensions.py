@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .answers import TOO_BIG
 from .limits import Limits
 from .registry import Registry
 from .smtp.parameters import PARAMETERS, PROMISES
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 NEEDS_EHLO = Reply(555, "parameters need EHLO", "5.5.4")
 NEEDS_SMTPUTF8 = Reply(501, "a parameter that is not ASCII needs SMTPUTF8", "5.5.4")
-TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
 NOT_BINARY = Reply(501, "BODY is 7BIT or 8BITMIME", "5.5.4")
 TOO_LONG = Reply(501, "the message would be held for longer than allowed here", "5.5.4")
 HELD_TWICE = Reply(501, "HOLDFOR and HOLDUNTIL exclude each other", "5.5.4")

@@ -197,7 +197,7 @@ class Connections:
         self.from_ip: Counter[str] = Counter()
         self._protocols: set[SMTPProtocol] = set()
         self._empty: Deferred[None] | None = None
-        self._draining = False
+        self.draining = False  # the server is about to end
 
     def __len__(self) -> int:
         return len(self._protocols)
@@ -227,14 +227,9 @@ class Connections:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
-    @property
-    def draining(self) -> bool:
-        """Tell whether the server is about to end."""
-        return self._draining
-
     def drain(self, clock: IReactorTime, grace: float) -> Deferred[None]:
         """End all sessions at once, but those that hold a message when it is answered or the time is over."""
-        self._draining = True
+        self.draining = True
         for protocol in list(self._protocols):
             protocol.shut_down()
         if not self._protocols:

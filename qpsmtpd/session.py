@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import auth, chunking, content, envelope, hello, inquiry, starttls, xclient
-from .answers import denial
+from .answers import NO_ARGUMENT, NOT_IMPLEMENTED, denial
 from .budget import Budget
 from .connection import Connection
 from .log import Level
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     from .sasl import Exchange
 
 _INFO = Level.INFO  # looking up a member of an Enum costs as much as a hook
-BAD_SEQUENCE = "5.5.1"
-NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
-HELLO_FIRST = Reply(503, "say EHLO first", BAD_SEQUENCE)
-NOT_IMPLEMENTED = Reply(502, "command not implemented", BAD_SEQUENCE)
 RESET_DONE = Reply(250, "OK", "2.0.0")
-UNRECOGNIZED = Reply(500, "unrecognized command", BAD_SEQUENCE)
+UNRECOGNIZED = Reply(500, "unrecognized command", "5.5.1")
 
 
 class _Nobody:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .answers import NO_ARGUMENT, NOT_IMPLEMENTED
 from .smtp.reply import Next, Reply
 
 if TYPE_CHECKING:
     from .session import Session
 
 READY = Reply(220, "go ahead", "2.0.0", Next.TLS)
-NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
-NOT_OFFERED = Reply(502, "command not implemented", "5.5.1")
 ENCRYPTED = Reply(503, "the connection is encrypted already", "5.5.1")
 TLS_FIRST = Reply(530, "Must issue a STARTTLS command first", "5.7.0")
 IN_CLEAR = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT"})
@@ -24,7 +23,7 @@ def check(session: Session, argument: str) -> Reply | None:
         return NO_ARGUMENT
     if session.connection.tls is not None:
         return ENCRYPTED
-    return None if session.offers_tls else NOT_OFFERED
+    return None if session.offers_tls else NOT_IMPLEMENTED
 
 
 async def begin(session: Session, argument: str) -> Reply:
