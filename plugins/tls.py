@@ -21,6 +21,9 @@ holds the authorities that vouch for clients, and no others do. The names in a v
 ``connection.tls.client_names``, the first one in ``connection.tls.client``; with ``ask`` a certificate that
 cannot be verified counts as none. Such handshakes are never resumed.
 
+Clients that want another protocol than SMTP (ALPN, as browsers do) are refused in the handshake. The keys of
+session tickets change with each reload, and every day.
+
 Reads ``tls_ciphers``, an OpenSSL cipher list for TLS 1.2, and ``tls_protocols``, as in
 ``SSLv23:!TLSv1_2``; the engine's ``tls_before_auth`` keeps passwords off connections without TLS.
 

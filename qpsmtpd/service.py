@@ -34,6 +34,12 @@ SHUTDOWN_GRACE = 30.0
 CERTIFICATE_CHECK = 60.0
 """Seconds between looks at the certificate's files."""
 
+TICKET_KEYS = 86400.0
+"""Seconds between reloads without a reason: who steals today's keys cannot read older resumed sessions.
+
+RFC 9325 section 3.4 wants new keys for session tickets every week, say; OpenSSL makes them with the context.
+"""
+
 
 class Options(UsageOptions):
     """Options of ``twistd qpsmtpd``; what is not given comes from the configuration directory."""
@@ -116,6 +122,7 @@ class MailService(MultiService):
         self.listens = [*self._listeners(options.listen or config.lines("listen") or [DEFAULT_LISTEN], False)]
         self.listens += self._listeners(smtps, True)
         self._certificate_timer: Any = None
+        self._certificate_read: float = reactor.seconds()
         for warning in self.built.tls.warnings() if self.built.tls else ():
             engine.log.emit(Level.WARN, "%s", warning)
 
@@ -208,6 +215,7 @@ class MailService(MultiService):
         tls = self.built.tls
         if tls is None:
             return
+        self._certificate_read = self.reactor.seconds()
         try:
             tls.reload()
         except TLSConfigError as error:
@@ -219,7 +227,7 @@ class MailService(MultiService):
         """Look whether the certificate's files were replaced, as certbot does."""
         if self.built.tls is None:
             return
-        if self.built.tls.changed():
+        if self.built.tls.changed() or self.reactor.seconds() - self._certificate_read >= TICKET_KEYS:
             self._reload_certificate()
         self._certificate_timer = self.reactor.callLater(CERTIFICATE_CHECK, self._watch_certificate)
 

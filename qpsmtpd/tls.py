@@ -1,41 +1,25 @@
-"""Server side TLS: which versions and ciphers, with which certificate, and how to change it while running.
+"""Server side TLS: a certificate for each name, and how to change them while running.
 
 Knows files and OpenSSL. It must not know SMTP: whether TLS is offered, and what follows, is the session's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from .certificates import Identity, Stamp, complete_chain, names_of, read_certificates, stamp
+from .certificates import Identity, Stamp, names_of, read_certificates, stamp
 from .connection import TLSInfo
+from .tlscontext import ServerConnection, has_content, make_context, show, verify_clients
 from .tlsfiles import TLSConfigError, TLSFiles, parse_protocols
-
-# Forward secrecy always, authenticated encryption first. Ciphers of the CBC kind come last, for mail servers
-# that know no better: whoever finds no common cipher sends the message in clear. TLS 1.3 has its own suites.
-DEFAULT_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES"
-# A cipher without certificate or without encryption is none, whatever `tls_ciphers` says.
-_NEVER: Final = ":!aNULL:!eNULL"
-# OpenSSL from 4.0 knows groups of its own (RFC 7919); all versions shall behave alike without parameters.
-_NO_DHE: Final = ":!DHE"
-
-_VERSIONS: Final = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
-_OPTIONS: Final = (
-    SSL.OP_CIPHER_SERVER_PREFERENCE
-    | SSL.OP_NO_COMPRESSION  # CRIME
-    | SSL.OP_NO_RENEGOTIATION  # costs the server more than the client, and SMTP has no use for it
-)
 
 
 class _Contexts:
@@ -50,11 +34,10 @@ class _Contexts:
             default.set_tlsext_servername_callback(_choose)
 
 
-class _ServerConnection(SSL.Connection):
-    """Keeps the contexts alive, whose callbacks OpenSSL calls; knows whether a verification failed."""
+class _ServerConnection(ServerConnection):
+    """Keeps the contexts alive, whose callbacks OpenSSL calls."""
 
     contexts: _Contexts
-    refused = False
 
 
 def _choose(connection: SSL.Connection) -> None:
@@ -108,7 +91,7 @@ class ServerTLS:
     def __init__(self, files: TLSFiles, *, ciphers: str = "", protocols: str = "", host: str = "") -> None:
         self.files = files
         self._host = host
-        self._ciphers = ciphers or DEFAULT_CIPHERS
+        self._ciphers = ciphers
         self._protocols = parse_protocols(protocols)
         self._factories = {files.client: _ServerConnections()}
         self.reload()
@@ -149,7 +132,7 @@ class ServerTLS:
         found = list(self._protocols.warnings)
         for name, identity in self._identities.items():
             found += identity.warnings(now, name or self._host)
-        if self.files.dh and not _has_content(self.files.dh):
+        if self.files.dh and not has_content(self.files.dh):
             found.append(f"{self.files.dh}: no Diffie-Hellman parameters; DHE ciphers are off")
         return found
 
@@ -163,9 +146,9 @@ class ServerTLS:
     ) -> _Contexts:
         made = {}
         for name, identity in identities.items():
-            context = made[name] = _make_context(self.files, self._ciphers, self._protocols.versions)
-            _use(context, identity, authorities)
-            _verify_clients(context, client, self.files.client_ca)
+            context = made[name] = make_context(self._protocols.versions, self._ciphers, self.files.dh)
+            show(context, identity, authorities)
+            verify_clients(context, client, self.files.client_ca)
         return _Contexts(made.pop(""), made)
 
 
@@ -221,72 +204,3 @@ def _named(directory: Path | None) -> dict[str, Path]:
             raise TLSConfigError(f"{path}: {named[name].name} is for the same name")
         named[name] = path
     return named
-
-
-def _make_context(files: TLSFiles, ciphers: str, versions: tuple[str, ...]) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(_VERSIONS[versions[0]])
-    context.set_max_proto_version(_VERSIONS[versions[-1]])
-    context.set_options(_OPTIONS)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # the client keeps its session, in a ticket
-    dh = files.dh if files.dh and _has_content(files.dh) else None
-    with _blaming("tls_ciphers", f"no cipher matches {ciphers!r}"):
-        context.set_cipher_list((ciphers + _NEVER + ("" if dh else _NO_DHE)).encode())
-    if dh:
-        with _blaming(dh, "OpenSSL refuses the Diffie-Hellman parameters"):
-            context.load_tmp_dh(str(dh))
-    return context
-
-
-def _use(context: SSL.Context, identity: Identity, authorities: list[x509.Certificate]) -> None:
-    with _blaming(identity.path, "OpenSSL refuses the certificate"):
-        context.use_certificate_chain_file(str(identity.path))
-        # Not as trusted ones: who issues the server's certificate has no say about clients.
-        for issuer in complete_chain(identity, authorities):
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
-    with _blaming(identity.key, "OpenSSL refuses the key"):
-        context.use_privatekey_file(str(identity.key))
-
-
-def _verify_clients(context: SSL.Context, client: str, authorities: Path | None) -> None:
-    """Let the context ask clients for a certificate: never, for their name if they have one, or always."""
-    if client == "off":
-        return
-    if authorities is None:
-        raise TLSConfigError(f"client={client} needs client_ca on the line of the plugin tls")
-    read_certificates(authorities)  # says better than OpenSSL what is wrong
-    with _blaming(authorities, "OpenSSL refuses the certificates"):
-        context.load_verify_locations(str(authorities))
-        context.load_client_ca(str(authorities).encode())
-    # Who comes back with a ticket would be taken at its word: the verification is not repeated then.
-    context.set_options(SSL.OP_NO_TICKET)
-    context.set_session_id(f"qpsmtpd {client}".encode())
-    if client == "require":
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _insist)
-    else:
-        context.set_verify(SSL.VERIFY_PEER, _remember)
-
-
-def _insist(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    return bool(ok)
-
-
-def _remember(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    """Go on with whoever it is: many servers show a certificate that nobody can verify. It gives no name."""
-    assert isinstance(connection, _ServerConnection)
-    connection.refused = connection.refused or not ok
-    return True
-
-
-@contextmanager
-def _blaming(culprit: object, complaint: str) -> Iterator[None]:
-    try:
-        yield
-    except SSL.Error as error:
-        reasons = ", ".join(entry[-1] for entry in error.args[0] if entry[-1]) if error.args else ""
-        raise TLSConfigError(f"{culprit}: {complaint}" + (f" ({reasons})" if reasons else "")) from error
-
-
-def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0

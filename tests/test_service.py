@@ -15,7 +15,7 @@ from qpsmtpd.certificates import make_self_signed
 from qpsmtpd.listening import endpoint_description
 from qpsmtpd.log import Event, Level
 from qpsmtpd.proxied import ProxiedFactory
-from qpsmtpd.service import CERTIFICATE_CHECK, MailService, Options, makeService
+from qpsmtpd.service import CERTIFICATE_CHECK, TICKET_KEYS, MailService, Options, makeService
 
 PLUGIN = """\
 from qpsmtpd import OK, Plugin
@@ -333,6 +333,15 @@ class CertificateTests(Case):
         self.replace()
         self.reactor.advance(CERTIFICATE_CHECK)
         self.assertIsNot(old, self.context())
+
+    def test_ticket_keys(self) -> None:
+        """RFC 9325 section 3.4: the keys of session tickets, which the context holds, last a day."""
+        for _ in range(2):
+            old = self.context()
+            self.reactor.pump([CERTIFICATE_CHECK] * int(TICKET_KEYS / CERTIFICATE_CHECK - 1))
+            self.assertIs(old, self.context())
+            self.reactor.advance(CERTIFICATE_CHECK)
+            self.assertIsNot(old, self.context())
 
     def test_mistake(self) -> None:
         """One that is none is logged, the old one stays in use, and the watch goes on."""

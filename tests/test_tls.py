@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import SkipTest
 from unittest.mock import patch
 
 from cryptography import x509
@@ -181,6 +182,11 @@ class HandshakeTests(TLSTestCase):
         shake(ServerTLS(self.files, ciphers="ECDHE+CHACHA20"), peer)
         self.assertEqual("ECDHE-ECDSA-CHACHA20-POLY1305", peer.get_cipher_name())
 
+    def test_no_ccm(self) -> None:
+        """RFC 9325 section 4.2: GCM, no CCM."""
+        tls = ServerTLS(self.files)
+        self.assertRaises(SSL.Error, shake, tls, client("ECDHE+AESCCM", SSL.TLS1_2_VERSION))
+
     def test_bad_ciphers_never(self) -> None:
         """Neither our list nor the administrator's offers a cipher without encryption or certificate."""
         for ciphers in ("", "HIGH", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"):
@@ -219,6 +225,42 @@ class HandshakeTests(TLSTestCase):
         again.set_session(session)
         shake(tls, again)
         self.assertEqual(first.master_key(), again.master_key())
+
+    def test_ticket_of_yesterday(self) -> None:
+        """After a reload the keys that could open old tickets are gone."""
+        tls = ServerTLS(self.files)
+        first = client(maximum=SSL.TLS1_2_VERSION)
+        shake(tls, first)
+        session = first.get_session()
+        assert session is not None
+        tls.reload()
+        again = SSL.Connection(first.get_context(), None)
+        again.set_connect_state()
+        again.set_session(session)
+        shake(tls, again)
+        self.assertNotEqual(first.master_key(), again.master_key())
+
+    def test_groups(self) -> None:
+        """X25519 is known, and agreed upon beside ML-KEM where OpenSSL has it, from 3.5."""
+        peer = client()
+        shake(ServerTLS(self.files), peer)
+        if not hasattr(peer, "get_group_name"):
+            raise SkipTest("pyOpenSSL before 25.1 does not tell")
+        expected = "x25519mlkem768" if SSL.OPENSSL_VERSION_NUMBER >= 0x30500000 else "x25519"
+        self.assertEqual(expected, str(peer.get_group_name()).lower())
+
+    def test_protocol_names(self) -> None:
+        """RFC 9325 section 3.8: a client that wants another protocol than SMTP is refused."""
+        for names, agreed in (([b"h2", b"smtp"], b"smtp"), ([b"esmtp"], b"esmtp")):
+            peer = client()
+            peer.set_alpn_protos(names)
+            shake(ServerTLS(self.files), peer)
+            self.assertEqual(agreed, peer.get_alpn_proto_negotiated())
+        for names in ([b"http/1.1"], [b"h2", b"http/1.1"], [b"imap"], [b"SMTP"], [b"smtp\0"]):
+            peer = client()
+            peer.set_alpn_protos(names)
+            error = self.assertRaises(SSL.Error, shake, ServerTLS(self.files), peer)
+            self.assertIn("no application protocol", str(error))
 
     def test_diffie_hellman(self) -> None:
         """Classic Diffie-Hellman works if its parameters are given, only then."""
@@ -437,6 +479,19 @@ class InfoTests(TLSTestCase):
         connect(ends[0], makeFakeServer(ends[0]), ends[1], makeFakeClient(ends[1])).flush()
         self.assertIn("no TLS handshake", str(witness.before))
         self.assertEqual(TLSInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256), witness.info)
+
+    def test_protocol_name_over_twisted(self) -> None:
+        """Who wants another protocol is told why, and the connection ends."""
+        ended: list[BaseException] = []
+        peer_protocol = Protocol()
+        peer_protocol.connectionLost = lambda reason: ended.append(reason.value)  # type: ignore
+        options = CertificateOptions(acceptableProtocols=[b"http/1.1"])
+        serving = Factory.forProtocol(Protocol)
+        server = TLSMemoryBIOFactory(ServerTLS(self.files).context_factory, False, serving, Clock())
+        peer = TLSMemoryBIOFactory(options, True, Factory.forProtocol(lambda: peer_protocol), Clock())
+        ends = server.buildProtocol(None), peer.buildProtocol(None)
+        connect(ends[0], makeFakeServer(ends[0]), ends[1], makeFakeClient(ends[1])).flush()
+        self.assertIn("no application protocol", str(ended))
 
     def signed(self, name: str) -> bytes:
         """Make a key and a certificate that it has signed itself."""
