@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.kit.smtpcontent import BARE_NEWLINE, EIGHT_BIT, END_OF_CONTENT, PIECE, wire_content
+from qpsmtpd.kit.smtpcontent import BARE_NEWLINE, EIGHT_BIT, END_OF_CONTENT, NUL, PIECE, wire_content
 from qpsmtpd.kit.smtpreply import SMTPOutError
 
 # content -> what is sent before the final dot
@@ -63,6 +63,14 @@ class WireContentTests(SynchronousTestCase):
                 with self.subTest(content=content, step=step):
                     error = self.assertRaises(SMTPOutError, sent, cut(content, step))
                     self.assertIs(BARE_NEWLINE, error.reply)
+
+    def test_nul(self) -> None:
+        """A NUL is refused, wherever chunks end, before anything of its piece is sent."""
+        for content in (b"\0", b"a\0b\r\n", b"a\r\n\0.\r\nb", b"a\r\n.\0\r\n", b"a\r\n.\r\0\n"):
+            for step in (1, 2, 100):
+                with self.subTest(content=content, step=step):
+                    error = self.assertRaises(SMTPOutError, sent, cut(content, step))
+                    self.assertIs(BARE_NEWLINE if b"\r\0" in content else NUL, error.reply)
 
     def test_eight_bit(self) -> None:
         """Octets above 127 are refused where the next hop does not take them."""

@@ -23,21 +23,23 @@ SEQUENCES += [
     b"\r\n\x00.\r\n",
     b"\r\n.\x00\r\n",
     b"\r\n.\r\x00\n",
+    b"\r\x00\n.\r\n",
     b"\n\n.\n\n",
     b"\r\r\n.\r\r\n",
     b"\r\n .\r\n",
 ]
 ENVELOPE = b"EHLO x\r\nMAIL FROM:<good@a.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
 EVIL = b"MAIL FROM:<evil@a.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
-# Only these are CRs and LFs that stand in no wrong place.
-CLEAN = {b"\r\n\x00.\r\n", b"\r\n.\x00\r\n", b"\r\n .\r\n"}
+# Only in these all CRs and LFs stand in their place. But with NUL content is binary.
+BINARY = {b"\r\n\x00.\r\n", b"\r\n.\x00\r\n"}
+CLEAN = BINARY | {b"\r\n .\r\n"}
 
 # A next hop as careless as any: each kind of line end, before and behind the dot, ends a message.
 CARELESS = re.compile(rb"(?:\r\n|\r|\n)\.(?:\r\n|\r|\n)")
 
 
 class CarelessHop:
-    """A next hop that records who sends; it has SMTP's least words and believes every dot."""
+    """A next hop that records who sends; it has SMTP's least words, believes every dot and sees no NUL."""
 
     def __init__(self) -> None:
         self.senders: list[bytes] = []
@@ -46,7 +48,7 @@ class CarelessHop:
 
     def hear(self, octets: bytes) -> bytes:
         """Take octets, give the replies to them."""
-        self.received += octets
+        self.received += octets.replace(b"\0", b"")
         said = b""
         while (
             found := (CARELESS if self.within else re.compile(rb"\r\n|\r|\n")).search(self.received)
@@ -67,7 +69,7 @@ class Case(SynchronousTestCase):
             self.check(sequence, policy, size)
 
     def play(self, server: Server, octets: bytes, size: int) -> list[str]:
-        client = server.connect()
+        self.client = client = server.connect()
         client.send(ENVELOPE)
         client.read()
         for start in range(0, len(octets), size):
@@ -128,20 +130,25 @@ class ForwardTests(Case):
             transport.clear()
             said = hop.hear(octets)
         self.assertEqual([b"MAIL FROM:<good@a.example>"], hop.senders, sequence)
-        self.assertEqual((b"", False), (hop.received, hop.within), sequence)
-        self.heard += 1
+        if b"\0" in sequence:
+            self.assertEqual("552 5.6.0 ", self.client.read()[:10], sequence)
+            self.assertTrue(hop.within and transport.disconnected, "the message is not ended")
+        else:
+            self.assertEqual((b"", False), (hop.received, hop.within), sequence)
+            self.heard += 1
 
     def test_reject(self) -> None:
         self.run_all("reject", 1000)
-        self.assertEqual(len(CLEAN), self.heard)
+        self.assertEqual(len(CLEAN - BINARY), self.heard)
 
     def test_normalize(self) -> None:
         for size in (1, 1000):
             self.run_all("normalize", size)
-        self.assertEqual(2 * len(SEQUENCES), self.heard)
+        self.assertEqual(2 * len([one for one in SEQUENCES if b"\0" not in one]), self.heard)
 
     def test_the_hop_is_careless(self) -> None:
         """The hop would fall for it."""
-        hop = CarelessHop()
-        hop.hear(b"MAIL FROM:<good@a.example>\r\nDATA\r\nx\n.\n" + EVIL)
-        self.assertEqual(2, len(hop.senders))
+        for sequence in (b"\n.\n", *BINARY):
+            hop = CarelessHop()
+            hop.hear(b"MAIL FROM:<good@a.example>\r\nDATA\r\nx" + sequence + EVIL)
+            self.assertEqual(2, len(hop.senders))

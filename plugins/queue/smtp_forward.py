@@ -18,8 +18,8 @@ A connection is made for a session's first message and kept for its next ones; Q
 has left. A connection that proves dead before any of a message was sent is replaced, once a message. The
 message goes from the spool file to the network in pieces, with the envelope's SIZE, BODY and SMTPUTF8 where
 the next hop offers them. It is refused when the next hop cannot have it: too big, 8-bit content without
-8BITMIME (552 5.6.3), addresses or header that need SMTPUTF8. It is sent with DATA, so BINARYMIME is not
-offered to clients while this plugin is loaded, and a message that came with it all the same is refused.
+8BITMIME (552 5.6.3), a NUL (552 5.6.0), addresses or header that need SMTPUTF8. It is sent with DATA, so
+BINARYMIME is not offered to clients while this plugin is loaded; a message that came with it is refused.
 
 DSN (RET, ENVID, NOTIFY, ORCPT) is passed on, and if ``extensions`` names them REQUIRETLS (with ``tls verify``
 only), MT-PRIORITY and FUTURERELEASE. Clients are offered what the next hop offered when we last connected:
