@@ -18,11 +18,12 @@ from .certificates import make_self_signed
 from .config import Config, ConfigError, Line
 from .corefiles import CORE_FILES, check_core_file, read_loglevel
 from .engine import Engine
+from .implementation import Implementation
 from .kit.dns import Lookup, Resolver
 from .loader import Loader, home_path
 from .log import Event, Level, Log
 from .plugin import Plugin, Services
-from .registry import Implementation, Registry
+from .registry import Registry
 from .tls import ServerTLS
 from .tlsfiles import TLSConfigError, TLSFiles
 from .waiting import threads_of

@@ -28,11 +28,15 @@ NO_COUNT = Reply(421, "Syntax: BDAT OCTETS [LAST]; closing the connection", "4.5
 
 @dataclass(slots=True)
 class Pending:
-    """A chunk that is being read; ``problem`` is what it will be answered."""
+    """A chunk that is being read; ``problem`` is what it will be answered.
+
+    ``begun``: whoever reads has been told that the chunk comes next.
+    """
 
     size: int
     last: bool
     problem: Reply | None
+    begun: bool = False
 
 
 async def bdat(session: Session, argument: str) -> Reply | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -40,8 +40,7 @@ class TLSInfo:
         return self.client_names[0] if self.client_names else ""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(NamedTuple):
     """An answer or a failure of one plugin; milliseconds are of the clock, not of the CPU."""
 
     hook: str

@@ -52,7 +52,7 @@ def check_envelope(session: Session) -> Reply | None:
 
 async def data(session: Session, argument: str) -> Reply:
     """Ask whether the message may come."""
-    if refused := denial("data", await session.ask("data")):
+    if "data" in session.heard and (refused := denial("data", await session.ask("data"))):
         await session.reset()
         return refused
     session.message = Incoming(session)
@@ -106,8 +106,15 @@ async def add(session: Session, message: Incoming, octets: bytes, *, end: bool, 
         message.refuse(TOO_BIG)
     elif bare:
         message.refuse(BARE_NEWLINE)
-    else:
-        await _store(session, message, octets, end)
+    elif message.header is None:
+        _store(session, message, octets)
+    elif (rest := _split_header(session, message, octets, end)) is not None:
+        if "data_headers_end" in session.heard:
+            refused = denial("data_headers_end", await session.ask("data_headers_end"))
+            if refused:
+                message.refuse(refused)
+                return
+        _store(session, message, rest)
 
 
 async def finish(session: Session, message: Incoming) -> Reply:
@@ -120,30 +127,30 @@ async def finish(session: Session, message: Incoming) -> Reply:
     return reply
 
 
-async def _store(session: Session, message: Incoming, octets: bytes, end: bool) -> None:
-    if message.header is not None:
-        try:
-            split = message.header.feed(octets)
-        except HeaderTooLong:
-            return message.refuse(HEADER_TOO_LONG)
-        if split is None and end:
-            split = message.header.finish()
-        if split is None:
-            return None
-        session.transaction.header, octets = split
-        message.header = None
-        # RFC 3030 section 3: binary are the bodies of MIME; the header is lines.
-        if session.transaction.binary and has_bare(bytes(session.transaction.header)):
-            return message.refuse(BARE_NEWLINE)
-        if session.engine.registry.has("data_headers_end"):
-            refused = denial("data_headers_end", await session.ask("data_headers_end"))
-            if refused:
-                return message.refuse(refused)
+def _split_header(session: Session, message: Incoming, octets: bytes, end: bool) -> bytes | None:
+    """Give the beginning of the body when the header has ended, and not been refused."""
+    assert message.header is not None
+    try:
+        split = message.header.feed(octets) or (message.header.finish() if end else None)
+    except HeaderTooLong:
+        message.refuse(HEADER_TOO_LONG)
+        return None
+    if split is None:
+        return None
+    session.transaction.header, rest = split
+    message.header = None
+    # RFC 3030 section 3: binary are the bodies of MIME; the header is lines.
+    if session.transaction.binary and has_bare(bytes(session.transaction.header)):
+        message.refuse(BARE_NEWLINE)
+        return None
+    return rest
+
+
+def _store(session: Session, message: Incoming, octets: bytes) -> None:
     message.body.write(octets)
     if message.body.failed is not None:
         session.log(Level.ERROR, "cannot spool the message: %s", message.body.failed)
         message.refuse(NO_SPACE)
-    return None
 
 
 async def _deliver(session: Session) -> Reply:
@@ -154,16 +161,19 @@ async def _deliver(session: Session) -> Reply:
     if message_body.failed is not None:
         session.log(Level.ERROR, "cannot spool the message: %s", message_body.failed)
         return NO_SPACE
-    if refused := denial("data_post_headers", await session.ask("data_post_headers")):
+    if refused := await _judged(session, "data_post_headers"):
         return refused
     await _add_trace(session)
-    if refused := denial("data_post", await session.ask("data_post")):
-        return refused
-    if refused := denial("queue_pre", await session.ask("queue_pre")):
+    if refused := await _judged(session, "data_post") or await _judged(session, "queue_pre"):
         return refused
     answer = await session.ask("queue")
     session.queued = True
     return denial("queue", answer) or _queued(answer)
+
+
+async def _judged(session: Session, hook: str) -> Reply | None:
+    """Ask a hook about the complete message; give the reply if that is refused."""
+    return denial(hook, await session.ask(hook)) if hook in session.heard else None
 
 
 def _queued(answer: Answer) -> Reply:
@@ -181,8 +191,8 @@ def _queued(answer: Answer) -> Reply:
 async def _add_trace(session: Session) -> None:
     header = session.transaction.header
     assert header is not None
-    own = session.engine.config.lines("me-auth-results")
-    trace.rename_foreign_results(header, own, session.me)
+    own = session.engine.results_names
+    trace.rename_foreign_results(header, own)
     await trace.add_received(session, header)
-    if results := trace.authentication_results(session):
-        header.add(trace.AUTH_RESULTS, results)
+    if own:
+        header.put_on_top(trace.authentication_results(session, own))

@@ -1,4 +1,4 @@
-"""Write a reply straight to the socket when nothing is queued before it.
+"""Write replies straight to the socket when nothing is queued before them.
 
 Twisted's `transport.write` waits for the next turn of the reactor, which costs two changes of the poll set
 and a second event for each reply.
@@ -6,20 +6,30 @@ and a second event for each reply.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.tcp import Connection
 
 
-def write_some(transport: Any, octets: bytes) -> bytes:
-    """Write what a plain TCP transport takes at once; give the rest, which is for ``transport.write``.
+def direct_writer(transport: Any) -> Callable[[bytes], None]:
+    """Make the function that writes to a transport; only plain TCP is written to directly."""
+    write: Callable[[bytes], None] = transport.write
+    if not isinstance(transport, Connection) or transport.TLS:
+        return write
+    send = transport.socket.send
 
-    Other transports, TLS among them, and one that has something queued, take nothing this way.
-    """
-    if not isinstance(transport, Connection) or transport.TLS or not transport.connected:
-        return octets
-    if transport.dataBuffer or transport._tempDataBuffer:
-        return octets
-    written = transport.writeSomeData(octets)
-    # An error is no number; transport.write meets it again and ends the connection.
-    return octets[written:] if isinstance(written, int) else octets
+    def write_directly(octets: bytes) -> None:
+        if transport.dataBuffer or transport._tempDataBuffer or not transport.connected:
+            write(octets)
+            return
+        try:
+            sent = send(octets)
+        except OSError:
+            sent = (
+                0  # a full buffer, or an error that transport.write meets again and ends the connection for
+            )
+        if sent < len(octets):
+            write(octets[sent:])
+
+    return write_directly

@@ -45,7 +45,7 @@ class Engine:
         self.spool: Path = services.spool
         self.takes_binary = all(plugin.takes_binary for plugin in registry.plugins)
         self.now = now
-        self._process = os.getpid()
+        self._process = f"{os.getpid():x}"
         self._due = 0.0
         self._numbers = itertools.count(1)
         self._messages = itertools.count(1)
@@ -67,10 +67,16 @@ class Engine:
         self.limits: Limits = read_limits(self.config)
         self.trusted_proxies = read_trusted_proxies(self.config)
         self.me = self.config.value("me")
+        self.results_names = self._results_names()
         self.greeting = Reply(220, self._greeting_text())
         farewell = f"{self.me} closing connection. Have a wonderful day."
         self.farewell = Reply(221, farewell, "2.0.0", Next.CLOSE)
         self.help_text = self._help_text()
+
+    def _results_names(self) -> tuple[str, ...]:
+        """Give the lines that name us in Authentication-Results; none if there shall be no such field."""
+        lines = tuple(self.config.lines("me-auth-results")) or (self.me,)
+        return () if lines[0] == "none" else lines
 
     def trusts(self, connection: Connection) -> bool:
         """Tell whether the client may speak for others: it is a proxy of ours, and not a client of one."""
@@ -82,7 +88,7 @@ class Engine:
 
     def message_id(self, connection: Connection) -> str:
         """Give an id for a Received field."""
-        return f"{int(self.now()):x}.{self._process:x}.{connection.number}.{next(self._messages)}"
+        return f"{int(self.now()):x}.{self._process}.{connection.number}.{next(self._messages)}"
 
     async def user_config(self, address: Address, name: str) -> Sequence[str]:
         """Give a setting's lines for one address: its own, else everybody's."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .answers import HELLO_FIRST, NO_SENDER, denial
 from .extensions import check_parameters
 from .log import Level
 from .outcome import Code, Outcome
+from .registry import Answer
 from .smtp.address import NULL_PATH, Address, AddressError, NeedsSMTPUTF8
 from .smtp.command import parse_mail, parse_rcpt
 from .smtp.reply import Next, Reply
@@ -55,20 +57,21 @@ async def mail(session: Session, argument: str) -> Reply:
     # Notes that plugins made on the idle transaction at connect or hello belong to no message.
     await session.reset()
     session.connection.notes["envelope_from"] = argument
-    path, parameters = await _parsed(session, "mail", argument)
+    path, parameters = await _parsed(session, "mail", parse_mail, argument)
     if isinstance(path, Reply):
         return path
-    if refused := check_parameters(session, "MAIL", parameters):
+    if parameters and (refused := check_parameters(session, "MAIL", parameters)):
         return refused
     sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
     if isinstance(sender, Reply):
         return sender
     session.transaction.parameters = parameters
-    answer = await session.ask("mail", sender, parameters)
-    if refused := denial("mail", answer):
-        _log_denial(session, answer, sender)
-        session.transaction.parameters = {}
-        return refused
+    if "mail" in session.heard:
+        answer = await session.ask("mail", sender, parameters)
+        if refused := denial("mail", answer):
+            _log_denial(session, answer, sender)
+            session.transaction.parameters = {}
+            return refused
     session.transaction.sender = sender
     return SENDER_OK
 
@@ -81,10 +84,10 @@ async def rcpt(session: Session, argument: str) -> Reply:
 async def _rcpt(session: Session, argument: str) -> Reply:
     """Add a recipient, if a plugin says OK; nobody relays by default."""
     session.connection.notes["envelope_rcpt"] = argument
-    path, parameters = await _parsed(session, "rcpt", argument)
+    path, parameters = await _parsed(session, "rcpt", parse_rcpt, argument)
     if isinstance(path, Reply):
         return path
-    if refused := check_parameters(session, "RCPT", parameters):
+    if parameters and (refused := check_parameters(session, "RCPT", parameters)):
         return refused
     address = _address(path, session.transaction.smtputf8, "5.1.3")
     if isinstance(address, Reply):
@@ -101,20 +104,29 @@ async def _rcpt(session: Session, argument: str) -> Reply:
     return RECIPIENT_OK
 
 
-async def _parsed(session: Session, verb: str, argument: str) -> tuple[str | Reply, Parameters]:
+async def _parsed(
+    session: Session, verb: str, parse: Callable[[str], tuple[str, Parameters]], argument: str
+) -> tuple[str | Reply, Parameters]:
     """Split the argument into path and parameters; the hooks may rewrite either."""
-    answer = await session.ask(f"{verb}_parse", argument)
-    if refused := denial(f"{verb}_parse", answer):
-        return refused, {}
-    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-        argument = answer.text
-    path, parameters = parse_mail(argument) if verb == "mail" else parse_rcpt(argument)
-    answer = await session.ask(f"{verb}_pre", path, parameters)
-    if refused := denial(f"{verb}_pre", answer):
-        return refused, {}
-    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-        path = answer.text
+    rewritten = f"{verb}_parse"
+    if rewritten in session.heard:
+        answer = await session.ask(rewritten, argument)
+        if refused := denial(rewritten, answer):
+            return refused, {}
+        argument = _text(answer) or argument
+    path, parameters = parse(argument)
+    before = f"{verb}_pre"
+    if before in session.heard:
+        answer = await session.ask(before, path, parameters)
+        if refused := denial(before, answer):
+            return refused, {}
+        path = _text(answer) or path
     return path, parameters
+
+
+def _text(answer: Answer) -> str:
+    """Give the text of an OK."""
+    return answer.text if isinstance(answer, Outcome) and answer.code is Code.OK else ""
 
 
 def _address(path: str, smtputf8: bool, status: str) -> Address | Reply:

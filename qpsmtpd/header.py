@@ -84,6 +84,13 @@ class Header:
         else:
             self._parsed().insert(index, (_key(name), octets))
 
+    def put_on_top(self, field: bytes) -> None:
+        """Put a whole field on top that is known to be one, with its CRLF."""
+        if self._fields is not None:
+            self._fields.insert(0, (field.partition(b":")[0].lower(), field))
+        else:
+            self._top.append(field)
+
     def replace(self, name: str, value: str) -> None:
         """Put a new field in the place of the first one of this name, or at the end."""
         found = self._find(name)
@@ -150,7 +157,7 @@ class HeaderReader:
 
     def __init__(self, *, limit: int = HEADER_LIMIT) -> None:
         self._limit = limit
-        self._held = bytearray()
+        self._held: bytes | bytearray = b""
         self._checked = 0  # the last LF seen: the lines before it are fields
 
     def feed(self, octets: bytes) -> tuple[Header, bytes] | None:
@@ -196,6 +203,8 @@ def _split(data: bytes | bytearray, start: int) -> tuple[Header, bytes]:
 
 def _coerce(octets: bytes) -> bytes:
     """Make a field of an mbox line, as a relay must not pass it on and should not lose it."""
+    if not octets.startswith((b"From", b">From")):
+        return octets
     mbox = _MBOX.match(octets)
     if mbox and not _FIELD.match(octets):
         return b"Mail-From: " + octets[mbox.end() :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .answers import denial
-from .outcome import Code, Outcome
+from .outcome import DECLINED, Code, Outcome
 from .smtp.reply import Reply
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
 
 async def noop(session: Session, argument: str) -> Reply:
     """Answer."""
-    return denial("noop", await session.ask("noop", argument)) or NOOP_DONE
+    answer = await session.ask("noop", argument) if "noop" in session.heard else DECLINED
+    return denial("noop", answer) or NOOP_DONE
 
 
 async def vrfy(session: Session, argument: str) -> Reply:

@@ -24,8 +24,8 @@ from typing import Any
 
 from .config import Config, ConfigError, Line
 from .hooks import HOOKS, METHODS
+from .implementation import Implementation
 from .plugin import Plugin, Services
-from .registry import Implementation
 from .setting import SettingError, read_arguments, split_words
 
 _loader: ContextVar[Loader] = ContextVar("_loader")

@@ -1,31 +1,29 @@
 """The adapter between a transport and a session: octets in, replies out, time limits, TLS, loss.
 
-One pump runs at a time, so pipelined commands are answered in order however slow a plugin is. An idle
-connection holds no coroutine and no Deferred, only its timer.
+An idle connection holds nothing but its timer; `pump` says how a busy one goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .alarm import Alarm
-from .direct import write_some
+from .direct import direct_writer
 from .early import EarlyInput
 from .log import Level
 from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
-from .smtp.receiver import Line, Receiver
+from .pump import Pump
+from .smtp.receiver import Receiver
 from .smtp.reply import Next, Reply
 from .tls import info_of
-from .waiting import ClientGone, pause, start
+from .waiting import start
 
 if TYPE_CHECKING:
     from .factory import SMTPFactory
@@ -34,9 +32,6 @@ HIGH_WATER = 64 * 1024
 """Octets of unread input past which the client is paused; never before, for a paused transport is deaf."""
 
 SHUTTING_DOWN = Reply(421, "the server is shutting down, please try again later", "4.3.2", Next.CLOSE)
-BROKEN = Reply(421, "internal error, please try again later", "4.3.0", Next.CLOSE)
-
-_log = Logger(namespace="qpsmtpd")
 
 # Looking up a member of an Enum costs as much as a hook.
 _INFO = Level.INFO
@@ -46,27 +41,22 @@ _TLS = Next.TLS
 
 
 @implementer(IHandshakeListener, IPushProducer)
-class SMTPProtocol(Protocol):
+class SMTPProtocol(Pump, Protocol):
     """Speaks SMTP on one transport."""
 
     transport: Any  # no one interface of Twisted's has startTLS, abortConnection and registerProducer
 
     def __init__(self, factory: SMTPFactory, *, implicit_tls: bool = False) -> None:
+        super().__init__(factory)
         self.factory: SMTPFactory = factory
         self._implicit_tls = implicit_tls
-        self._clock = factory.reactor
-        self._out: list[bytes] = []
-        self._busy: bool = False
-        self._closing = False
-        self._lost = False
-        self._handshaking = False
         self._began = self._greeted = False
-        self._blocked = self._paused = False
-        self._waiting: Deferred[None] | None = None
+        self._paused = False
         self._alarm = Alarm(factory.reactor)
 
     def connectionMade(self) -> None:
         """Set the session up, and greet, behind the handshake if there is one."""
+        self._write = direct_writer(self.transport)
         self.session = self.factory.make_session(self.transport)
         connection = self.session.connection
         limits = self.session.limits
@@ -88,7 +78,7 @@ class SMTPProtocol(Protocol):
             self._await_handshake()
         else:
             self._watch()
-            self._run(self._greet())
+            self._pump(self._greet())
 
     def handshakeCompleted(self) -> None:
         """Note what the handshake agreed upon; greet if this is how the connection began."""
@@ -101,7 +91,7 @@ class SMTPProtocol(Protocol):
         if self._greeted:
             self.session.log_tls()
         else:
-            self._run(self._greet())
+            self._pump(self._greet())
 
     def dataReceived(self, octets: bytes) -> None:
         """Feed the receiver, and pump if nobody does."""
@@ -109,13 +99,17 @@ class SMTPProtocol(Protocol):
             return
         self._receiver.feed(octets)
         self._pace.octets += len(octets)
+        if self._busy:
+            self._hear_early()
+        else:
+            self._pump()
+
+    def _hear_early(self) -> None:
+        """Take note of what came while something waits, and hold the client up if that is too much."""
         if not self._greeted:
             self.session.note_early()
-        if not self._busy:
-            self._run(self._pump())
-        else:
-            self._early.arrived()
-        if self._busy and self._receiver.unread > HIGH_WATER and not self._paused:
+        self._early.arrived()
+        if self._receiver.unread > HIGH_WATER and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
@@ -148,73 +142,26 @@ class SMTPProtocol(Protocol):
         self._blocked = False
         self._pace.progress()
         if not self._busy and not self._closing:
-            self._run(self._pump())
+            self._pump()
 
     def stopProducing(self) -> None:
         """Do nothing: connectionLost follows."""
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine as the one that talks to the client."""
-        self._busy = True
-        try:
-            waiting = start(coroutine, self._flush)
-        except Exception:
-            self._broken(Failure())
-            return
-        if isinstance(waiting, Deferred):
-            self._waiting = waiting
-            self._pace.stop()
-            waiting.addCallbacks(self._done, self._broken)
-        else:
-            self._done(None)
-
-    def _done(self, _: None) -> None:
-        """Write what is due; be idle, or go on with what came in between."""
-        self._waiting = None
-        self._busy = False
-        self._pace.go()
-        self._flush()
+    def _rest(self) -> None:
+        """Go on with what came in between, unless the server ends."""
+        super()._rest()
         if self.factory.connections.draining:
             self.shut_down()
         if self._paused and not self._blocked and not self._closing:
             self._paused = False
             self.transport.resumeProducing()
 
-    def _broken(self, failure: Failure) -> None:
-        """End a session that failed itself; a plugin's failure never comes here."""
-        self._waiting = None
-        self._busy = False
-        if failure.check(ClientGone):
-            return
-        _log.failure("session failed", failure)
-        self._say(BROKEN)
-        self._flush()
-
-    async def _greet(self) -> None:
+    async def _greet(self) -> Reply:
         self._began = True
-        self._say(await self.factory.greet(self.session))
-        self._greeted = True
+        reply = await self.factory.greet(self.session)
         # What came early is answered now.
-        await self._pump()
-
-    async def _pump(self) -> None:
-        """Handle event after event until the receiver wants more octets."""
-        receiver, session, pace = self._receiver, self.session, self._pace
-        while not (self._blocked or self._closing or self._handshaking):
-            event = receiver.next_event()
-            if event is None:
-                return
-            pace.moved = True
-            reply = await session.handle(event)
-            if session.budget.penalty:
-                await pause(session.budget.take_penalty(), self._clock)
-            if reply is not None:
-                self._say(reply)
-                if session.queued:
-                    await session.settle()
-            elif session.chunk is not None and isinstance(event, Line):
-                receiver.expect_chunk(session.chunk.size)
-                pace.measure()
+        self._greeted = True
+        return reply
 
     async def _finish(self) -> None:
         try:
@@ -224,29 +171,16 @@ class SMTPProtocol(Protocol):
         finally:
             self.factory.gone(self)
 
-    def _say(self, reply: Reply) -> None:
-        """Take a reply for the next write, log it, and do what it says comes next."""
-        if self._closing:
-            return  # a plugin took so long that its client was told to go meanwhile
-        self._out.append(reply.octets)
-        log = self.session.engine.log
-        if log.threshold >= _INFO:
-            log.show_reply(reply, self.session.connection)
-        if reply.next is _CLOSE:
+    def _prepare(self, next: Next) -> None:
+        """Do what a reply says comes next."""
+        if next is _CLOSE:
             self._close()
-        elif reply.next is _TLS:
+        elif next is _TLS:
             self._start_tls()
         else:
-            self._receiver.expect(reply.next)
-            if reply.next is _DATA:
+            self._receiver.expect(next)
+            if next is _DATA:
                 self._pace.measure()
-
-    def _flush(self) -> None:
-        if self._out and not self._lost:
-            octets = b"".join(self._out)
-            self._out.clear()
-            if rest := write_some(self.transport, octets):
-                self.transport.write(rest)
 
     def _close(self) -> None:
         """Say no more; cut a client that does not take the last reply."""
@@ -262,6 +196,7 @@ class SMTPProtocol(Protocol):
         self._flush()
         self._receiver.clear()
         self.transport.startTLS(self.factory.tls_context)
+        self._write = self.transport.write
         self._await_handshake()
 
     def _await_handshake(self) -> None:

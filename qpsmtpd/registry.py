@@ -6,9 +6,7 @@ outcomes, failures become what the plugin's ``on_error`` says. Nothing here know
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Coroutine, Sequence
-from operator import itemgetter
+from collections.abc import Container, Coroutine, Sequence
 from time import perf_counter
 from traceback import format_exception, format_exception_only
 from typing import Any
@@ -16,11 +14,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from .connection import Connection, JournalEntry
-from .hooks import HOOKS, Hook, Kind
+from .hooks import HOOKS, Kind
+from .implementation import Implementation
 from .log import CALL, Level, Log
 from .outcome import DECLINED, OK, Code, Given, Outcome, Policy, Rejection
 from .plugin import Plugin, Services, verdict_of
-from .setting import SettingError
 from .smtp.reply import Next, Reply
 from .waiting import start, wait
 
@@ -34,6 +32,7 @@ MAX_REASONS = 10
 
 _DECLINED = Code.DECLINED  # looking up a member of an Enum costs as much as calling a plugin
 _WAITS = (Deferred, Coroutine)
+_ANSWERS = (Outcome, Reply)
 _ALLOWED = (Next.COMMAND, Next.CLOSE)
 """What a plugin's own reply may let the client do next."""
 
@@ -46,48 +45,6 @@ ON_ERROR: dict[str, Answer] = {
 """What the client is told when a plugin fails, by the plugin's ``on_error``."""
 
 
-class Implementation:
-    """One plugin's method for one hook, ready to be called with the hook's arguments as a tuple."""
-
-    __slots__ = ("call", "hook", "log_name", "plugin")
-
-    def __init__(self, hook: Hook, plugin: Plugin, method: Callable[..., Any]) -> None:
-        self.hook = hook.name
-        self.plugin = plugin
-        self.log_name = plugin.log_name
-        self.call = adapt(hook, method)
-
-
-def adapt(hook: Hook, method: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
-    """Make a function that picks from a hook's arguments those that the method names.
-
-    Raises SettingError, with the arguments on offer, when the method wants another one.
-    """
-    wanted = []
-    parameters = inspect.signature(method).parameters
-    for parameter in parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            return lambda arguments: method(**dict(zip(hook.arguments, arguments, strict=True)))
-        if parameter.name in hook.arguments:
-            wanted.append(hook.arguments.index(parameter.name))
-        elif parameter.default is parameter.empty:
-            raise SettingError(
-                f"{hook.method} asks for {parameter.name!r}; the hook offers {', '.join(hook.arguments)}"
-            )
-    names = [hook.arguments[index] for index in wanted]
-    by_keyword = any(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in names)
-    if by_keyword or list(parameters)[: len(names)] != names:
-        return lambda arguments: method(**{hook.arguments[i]: arguments[i] for i in wanted})
-    match wanted:
-        case []:
-            return lambda _: method()
-        case [only]:
-            return lambda arguments: method(arguments[only])
-        case _:
-            pick = itemgetter(*wanted)
-            return lambda arguments: method(*pick(arguments))
-
-
 class Registry:
     """All that plugins registered, by hook, in calling order."""
 
@@ -97,6 +54,8 @@ class Registry:
         self._log: Log = services.log
         self._clock = services.reactor
         self._chains: dict[str, list[Implementation]] = {}
+        self.heard: Container[str] = self._chains
+        """The hooks that any plugin registered; to look here costs a fraction of a call."""
         self._meta = False
 
     def add(self, plugin: Plugin) -> None:
@@ -119,17 +78,15 @@ class Registry:
 
     async def ask(self, hook: str, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
         """Ask the plugins one after another; give the first answer that is not DECLINED."""
-        chain = self._chains.get(hook)
         last: Answer = DECLINED
-        if chain is None:
-            return last
-        for implementation in chain:
-            answer = await self._call(implementation, connection, arguments)
+        for implementation in self._chains.get(hook, ()):
+            called = self._call(implementation, connection, arguments)
+            answer = called if isinstance(called, _ANSWERS) else await called
             if self._meta:
                 await self._tell_meta(implementation, connection, arguments, answer)
             if answer is DECLINED:
                 continue
-            if isinstance(answer, Outcome) and answer.code is _DECLINED:
+            if type(answer) is Outcome and answer.code is _DECLINED:
                 last = answer
                 continue
             return answer
@@ -138,7 +95,9 @@ class Registry:
     async def tell(self, hook: str, connection: Connection, arguments: tuple[Any, ...]) -> None:
         """Tell every plugin; their answers are ignored and their failures logged."""
         for implementation in self._chains.get(hook, ()):
-            await self._call(implementation, connection, arguments)
+            called = self._call(implementation, connection, arguments)
+            if not isinstance(called, _ANSWERS):
+                await called
 
     async def ask_lines(self, hook: str, arguments: tuple[Any, ...]) -> Any:
         """Ask a hook whose answer is a list of lines; None if no plugin has one."""
@@ -169,41 +128,52 @@ class Registry:
                 return result
         return None
 
-    async def _call(
+    def _call(
         self, implementation: Implementation, connection: Connection, arguments: tuple[Any, ...]
-    ) -> Answer:
-        """Call one plugin and settle what it returns."""
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Call one plugin and judge what it returns, at once unless it waits: most do not."""
         began = perf_counter()
         CALL.set((connection, implementation.hook))
         try:
-            try:
-                result = implementation.call(arguments)
+            result = implementation.call(arguments)
+            if result is None or result is DECLINED:
+                return DECLINED
+            if type(result) is not Outcome and isinstance(result, _WAITS):
+                if isinstance(result, Coroutine):
+                    result = start(result)
+                if isinstance(result, _WAITS):
+                    return self._later(implementation, connection, result, began)
                 if result is None or result is DECLINED:
                     return DECLINED
-                if type(result) is not Outcome and isinstance(result, _WAITS):
-                    result = await self._settled(implementation, connection, result)
-                    if result is None or result is DECLINED:
-                        return DECLINED
-                answer = self._judge(implementation, connection, result)
-            except Exception as error:
-                answer = self._failed(implementation, connection, error)
-            return self._journal(implementation, connection, answer, began)
+            answer = self._judge(implementation, connection, result)
+        except Exception as error:
+            answer = self._failed(implementation, connection, error)
         finally:
             CALL.set(None)
+        return self._journal(implementation, connection, answer, began)
 
-    async def _settled(
-        self, implementation: Implementation, connection: Connection, result: object
-    ) -> object:
+    async def _later(
+        self, implementation: Implementation, connection: Connection, result: object, began: float
+    ) -> Answer:
         """Wait for what a plugin will say, and if that is a promise again, for what comes of it."""
-        while isinstance(result, _WAITS):
-            if isinstance(result, Coroutine):
-                result = start(result)
-            if isinstance(result, Deferred):
-                # While this call waits the log's lines belong to others; a coroutine has its own copy.
-                CALL.set(None)
-                result = await wait(result, self._limit(implementation), self._clock)
-                CALL.set((connection, implementation.hook))
-        return result
+        try:
+            while isinstance(result, _WAITS):
+                if isinstance(result, Coroutine):
+                    CALL.set((connection, implementation.hook))
+                    result = start(result)
+                if isinstance(result, Deferred):
+                    # While this call waits the log's lines belong to others; a coroutine has its own copy.
+                    CALL.set(None)
+                    result = await wait(result, self._limit(implementation), self._clock)
+            if result is None or result is DECLINED:
+                return DECLINED
+            CALL.set((connection, implementation.hook))
+            answer = self._judge(implementation, connection, result)
+        except Exception as error:
+            answer = self._failed(implementation, connection, error)
+        finally:
+            CALL.set(None)
+        return self._journal(implementation, connection, answer, began)
 
     def _limit(self, implementation: Implementation) -> float:
         return implementation.plugin.hook_timeout or self._services.config.seconds(
@@ -263,12 +233,17 @@ class Registry:
         shadow = implementation.plugin.shadow
         if shadow:
             verdict = f"would have {verdict}"
-            implementation.plugin.log.info("%s %s", verdict, text, connection=connection)
+            self._log_shadow(implementation, connection, f"{verdict} {text}")
         milliseconds = (perf_counter() - began) * 1000
         connection.journal.append(
             JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds)
         )
         return DECLINED if shadow else answer
+
+    def _log_shadow(self, implementation: Implementation, connection: Connection, text: str) -> None:
+        CALL.set((connection, implementation.hook))
+        implementation.plugin.log.info("%s", text)
+        CALL.set(None)
 
     async def _tell_meta(
         self,

@@ -12,7 +12,7 @@ The rules (RFC 5321 section 4.1.4):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import auth, chunking, content, envelope, hello, inquiry, starttls, xclient
@@ -20,11 +20,11 @@ from .answers import NO_ARGUMENT, NOT_IMPLEMENTED, denial
 from .budget import Budget
 from .connection import Connection
 from .log import Level
-from .outcome import DECLINED, Code, Outcome
+from .outcome import Code, Outcome
 from .registry import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.foreign import NOT_SMTP, foreign_protocol
-from .smtp.receiver import Chunk, Content, Event, Line
+from .smtp.receiver import Chunk, Content, Event, Fault, Line
 from .smtp.reply import Next, Reply
 from .transaction import Transaction
 
@@ -35,17 +35,6 @@ if TYPE_CHECKING:
 _INFO = Level.INFO  # looking up a member of an Enum costs as much as a hook
 RESET_DONE = Reply(250, "OK", "2.0.0")
 UNRECOGNIZED = Reply(500, "unrecognized command", "5.5.1")
-
-
-class _Nobody:
-    """The answer to a hook that no plugin has; most have none, and a coroutine for each would cost more."""
-
-    def __await__(self) -> Generator[Any, Any, Answer]:
-        return DECLINED
-        yield  # what makes it awaitable
-
-
-_NOBODY = _Nobody()
 
 
 class Session:
@@ -59,6 +48,7 @@ class Session:
         "connection",
         "engine",
         "exchange",
+        "heard",
         "limits",
         "mails",
         "me",
@@ -79,6 +69,7 @@ class Session:
         self.offers_tls = offers_tls
         self.requires_tls = requires_tls
         self.connection = connection
+        self.heard = engine.registry.heard  # whoever asks a hook in vain pays for it with every message
         self.limits = engine.limits
         self.me = engine.me
         self.trusted = engine.trusts(connection)  # to speak for others
@@ -94,48 +85,55 @@ class Session:
         self.auth_failures = 0
         self.after_auth = False  # what looks like no command may be the secret of a refused AUTH
 
-    async def handle(self, event: Event) -> Reply | None:
-        """Handle what the receiver read; None means that more of the message must come first.
+    def handle(self, event: Event) -> Coroutine[Any, Any, Reply | None]:
+        """Begin to handle what the receiver read; the coroutine gives the reply.
 
-        After a command that is the chunk that ``chunk`` describes.
+        It gives None if more of the message must come first, and after a command that is the chunk that
+        ``chunk`` describes.
         """
-        if isinstance(event, Content):
-            return await content.take(self, event)
-        reply: Reply | None
         if isinstance(event, Line):
-            if self.exchange is not None:
-                reply = await auth.go_on(self, event.octets)
-            else:
-                reply = await self._command(event.octets)
-        elif isinstance(event, Chunk):
+            return self._command(event.octets) if self.exchange is None else self._go_on(event.octets)
+        if isinstance(event, Content):
+            return content.take(self, event)
+        if isinstance(event, Chunk):
             # Not counted as errors: many chunks may be on their way when one is refused (RFC 3030 section 2).
-            return await chunking.take(self, event)
-        else:
-            bdat = self.exchange is None and event.began.upper() == b"BDAT"
-            reply = chunking.NO_COUNT if bdat else event.reply
-            self.exchange = None
-        return reply and self.budget.judged(reply)
+            return chunking.take(self, event)
+        return self._fault(event)
+
+    async def _fault(self, fault: Fault) -> Reply:
+        bdat = self.exchange is None and fault.began.upper() == b"BDAT"
+        self.exchange = None
+        return self.budget.judged(chunking.NO_COUNT if bdat else fault.reply)
+
+    async def _go_on(self, line: bytes) -> Reply:
+        return self.budget.judged(await auth.go_on(self, line))
 
     async def _command(self, line: bytes) -> Reply | None:
-        verb, argument = split_command(line)
         if spent := self.budget.spend_command():
             return spent
+        verb, argument = split_command(line)
         row = VERBS.get(verb)
-        if row is None and (protocol := foreign_protocol(line)):
-            self.log(Level.NOTICE, "closing: the client speaks %s", protocol)
-            return NOT_SMTP
-        if self.engine.log.threshold >= _INFO:
-            secret = row is None and self.after_auth
-            self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
-        self.after_auth = verb.startswith("AUTH") or (row is None and self.after_auth)
-        if refused := starttls.too_clear(self, verb):
-            return refused
-        if row is None:
-            return await _unrecognized(self, verb, argument)
+        if row is None or self.after_auth or verb == "AUTH" or self.engine.log.threshold >= _INFO:
+            if row is None and (protocol := foreign_protocol(line)):
+                self.log(Level.NOTICE, "closing: the client speaks %s", protocol)
+                return NOT_SMTP
+            self._note_command(row is not None, verb, argument)
+        if self.requires_tls and (refused := starttls.too_clear(self, verb)):
+            return self.budget.judged(refused)
         try:
-            return row.check(self, argument) or await row.proceed(self, argument)
+            if row is None:
+                reply: Reply | None = await _unrecognized(self, verb, argument)
+            else:
+                reply = row.check(self, argument) or await row.proceed(self, argument)
         except SyntaxFault as fault:
-            return fault.reply
+            reply = fault.reply
+        return reply and self.budget.judged(reply)
+
+    def _note_command(self, known: bool, verb: str, argument: str) -> None:
+        """Log a command; what follows a refused AUTH may be its secret, and looks like no command."""
+        secret = not known and self.after_auth
+        self.log(_INFO, "dispatching %s", "<redacted>" if secret else auth.redacted(verb, argument))
+        self.after_auth = verb.startswith("AUTH") or secret
 
     def note_early(self) -> None:
         """Note that the client spoke before the greeting."""
@@ -154,10 +152,8 @@ class Session:
 
     def ask(self, hook: str, *arguments: Any) -> Awaitable[Answer]:
         """Ask a hook that takes connection and transaction first."""
-        connection, registry = self.connection, self.engine.registry
-        if not registry.has(hook):
-            return _NOBODY
-        return registry.ask(hook, connection, (connection, self.transaction, *arguments))
+        connection = self.connection
+        return self.engine.registry.ask(hook, connection, (connection, self.transaction, *arguments))
 
     async def tell(self, hook: str) -> None:
         """Tell a hook that takes connection and transaction only."""
@@ -166,7 +162,7 @@ class Session:
 
     async def reset(self) -> None:
         """Drop the transaction, telling the plugins first."""
-        if self.engine.registry.has("reset_transaction"):
+        if "reset_transaction" in self.heard:
             await self.tell("reset_transaction")
         if self.trusted and self.transaction.sender is not None:
             self.connection.notes.pop("xforward", None)  # it was about this message
@@ -177,7 +173,8 @@ class Session:
     async def settle(self) -> None:
         """Do what is left to do for a message when the client has its answer."""
         self.queued = False
-        await self.tell("queue_post")
+        if "queue_post" in self.heard:
+            await self.tell("queue_post")
         await self.reset()
 
     async def greet(self) -> Reply:

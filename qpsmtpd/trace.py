@@ -40,7 +40,7 @@ async def add_received(session: Session, header: Header) -> None:
     """Put the Received field on top, or the one that a plugin makes."""
     connection = session.connection
     tls = f"({connection.tls.version} {connection.tls.cipher})" if connection.tls else ""
-    if session.engine.registry.has("received_line"):
+    if "received_line" in session.heard:
         auth = ""
         if connection.user:
             auth = f"(smtp-auth username {connection.user}, mechanism {connection.auth_mechanism})"
@@ -50,18 +50,24 @@ async def add_received(session: Session, header: Header) -> None:
                 return header.add("Received", answer.text)
             except ValueError as error:
                 session.log(Level.ERROR, "received_line: %s", error)
-    header.add("Received", received(session, tls))
+    header.put_on_top(received(session, tls))
     return None
 
 
-def received(session: Session, tls: str) -> str:
-    """Make the value of the Received field."""
-    connection = session.connection
+def received(session: Session, tls: str) -> bytes:
+    """Make the Received field."""
+    connection, engine = session.connection, session.engine
     via = f"{protocol(session)} {tls}" if tls else protocol(session)
+    head = _head(connection.hello_host, connection.remote_host, connection.remote_ip, session.me, via)
+    return f"{head}{engine.message_id(connection)};\r\n {_date(int(engine.now()))}\r\n".encode()
+
+
+@lru_cache(maxsize=256)
+def _head(hello_host: str, remote_host: str, address: str, me: str, via: str) -> str:
+    """Make the part of the field that is the same for all messages of a session."""
     return (
-        f"from {_domain(connection.hello_host)} ({_source(connection.remote_host, connection.remote_ip)})\n"
-        f" by {session.me} (qpsmtpd/{VERSION}) with {via} id {session.engine.message_id(connection)};\n"
-        f" {_date(int(session.engine.now()))}"
+        f"Received: from {_domain(hello_host)} ({_source(remote_host, address)})\r\n"
+        f" by {me} (qpsmtpd/{VERSION}) with {via} id "
     )
 
 
@@ -76,22 +82,24 @@ def _source(host: str, address: str) -> str:
     return literal if host.startswith("[") else f"{_domain(host)} {literal}"
 
 
-def authentication_results(session: Session) -> str:
-    """Make the value of the Authentication-Results field (RFC 8601); "" if config says none."""
-    config = session.engine.config
-    lines = config.lines("me-auth-results") or (session.me,)
-    if lines[0] == "none":
-        return ""
+def authentication_results(session: Session, own: tuple[str, ...]) -> bytes:
+    """Make the Authentication-Results field (RFC 8601); ``own`` are the lines that name us in it."""
     connection = session.connection
     if connection.user:
         auth = f"auth=pass ({connection.auth_mechanism}) smtp.auth={_pvalue(connection.user)}"
     else:
         auth = "auth=fail" if connection.auth_attempted else "auth=none"
     iprev = connection.notes.get("iprev")
-    found = [*([iprev] if iprev else []), *session.transaction.auth_results]
+    found = (iprev, *session.transaction.auth_results) if iprev else tuple(session.transaction.auth_results)
+    return _results(own, auth, found)
+
+
+@lru_cache(maxsize=256)
+def _results(own: tuple[str, ...], auth: str, found: tuple[str, ...]) -> bytes:
     # Plugins quote what others sent; a line end in it would begin a field of theirs.
-    clauses = [*lines, auth, *(" ".join(clause.split()) for clause in found)]
-    return ";\n ".join(clauses) if len(clauses) > 2 else "; ".join(clauses)
+    clauses = [*own, auth, *(" ".join(clause.split()) for clause in found)]
+    value = ";\r\n ".join(clauses) if len(clauses) > 2 else "; ".join(clauses)
+    return f"{AUTH_RESULTS}: {value}\r\n".encode("utf-8", "surrogateescape")
 
 
 def _pvalue(text: str) -> str:
@@ -102,15 +110,15 @@ def _pvalue(text: str) -> str:
     return f'"{escaped}"'
 
 
-def rename_foreign_results(header: Header, own: tuple[str, ...], me: str) -> None:
+def rename_foreign_results(header: Header, own: tuple[str, ...]) -> None:
     """Rename what others claim, so that nobody mistakes it for ours (RFC 8601 section 5).
 
     Fields that a DKIM signature covers stay, so that it can still be verified, unless they claim to be
     ours.
     """
-    if (own and own[0] == "none") or AUTH_RESULTS not in header:
+    if not own or AUTH_RESULTS not in header:
         return
-    ours = (own[0] if own else me).split()[0].lower()
+    ours = own[0].split()[0].lower()
     forged = any(_may_claim(value, ours) for value in header.get_all(AUTH_RESULTS))
     if forged or not any(_signs_results(value) for value in header.get_all("DKIM-Signature")):
         header.rename(AUTH_RESULTS, "Original-" + AUTH_RESULTS)

@@ -30,23 +30,23 @@ class TimeLimit(Exception):  # noqa: N818 - says what happened
     """A plugin took longer than its time limit."""
 
 
-def start(coroutine: Coroutine[Any, Any, T], on_wait: Callable[[], None] | None = None) -> T | Deferred[T]:
-    """Run a coroutine until it ends or waits; give its result, or a Deferred of it if it waits.
-
-    ``on_wait`` is called each time before it waits.
-    """
+def start(coroutine: Coroutine[Any, Any, T]) -> T | Deferred[T]:
+    """Run a coroutine until it ends or waits; give its result, or a Deferred of it if it waits."""
     try:
         waiting = coroutine.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
-    return Deferred.fromCoroutine(_resume(coroutine, waiting, on_wait))
+    return Deferred.fromCoroutine(resume(coroutine, waiting))
 
 
 @types.coroutine
-def _resume(
-    coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any], on_wait: Callable[[], None] | None
+def resume(
+    coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any], on_wait: Callable[[], None] | None = None
 ) -> Generator[Any, Any, T]:
-    """Go on with a coroutine that has already begun and waits on a Deferred."""
+    """Go on with a coroutine that has already begun and waits on a Deferred.
+
+    ``on_wait`` is called each time before it waits.
+    """
     while True:
         if on_wait is not None:
             on_wait()

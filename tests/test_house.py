@@ -15,10 +15,10 @@ MAX_FUNCTION = 50
 FLOORS = (
     "smtp",
     "connection transaction header body config configfile tlsfiles spool version",
-    "outcome dsn hooks setting plugin registry loader log waiting secret saslprep",
+    "outcome dsn hooks setting plugin registry implementation loader log waiting secret saslprep",
     "session hello budget envelope content chunking auth sasl trace answers engine limits corefiles"
     " extensions starttls sasl_scram sasl_oauth mechanisms credentials inquiry xclient",
-    "protocol factory tls tlscontext certificates listening building service early alarm pace proxied direct",
+    "protocol pump factory tls tlscontext certificates listening building service early alarm pace proxied direct",
 )
 """The modules of each layer, layer 0 first; those that are named nowhere are the side and may import all."""
 

@@ -77,7 +77,7 @@ class PumpTests(Case):
         """The replies of a burst go out together."""
         client = self.connect()
         writes: list[bytes] = []
-        client.transport.write = writes.append
+        client.protocol._write = writes.append
         client.send(b"NOOP\r\nNOOP\r\n")
         self.assertEqual(1, len(writes))
 

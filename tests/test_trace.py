@@ -190,15 +190,20 @@ class ResultTests(Case):
         self.assertEqual("auth.example.com; auth=none", self.results())
 
 
+ME = "me.example.com"
+
+
 class ForgedTests(SynchronousTestCase):
     """What others claim is renamed; DKIM may keep it, unless it claims to be ours."""
 
-    def left(self, *values: str, signature: str = "", own: tuple[str, ...] = ()) -> list[str]:
+    def left(
+        self, *values: str, signature: str = "", own: tuple[str, ...] = ("me.example.com",)
+    ) -> list[str]:
         text = "".join(f"Authentication-Results: {value}\r\n" for value in values)
         if signature:
             text += f"DKIM-Signature: {signature}\r\n"
         header = Header(text.encode())
-        rename_foreign_results(header, own, "me.example.com")
+        rename_foreign_results(header, own)
         originals = header.get_all("Original-" + AUTH_RESULTS)
         self.assertEqual(len(values), len(originals) + len(header.get_all(AUTH_RESULTS)))
         return header.get_all(AUTH_RESULTS)
@@ -210,7 +215,7 @@ class ForgedTests(SynchronousTestCase):
     def test_place(self) -> None:
         """Place and value stay."""
         header = Header(b"A: 1\r\nAuthentication-Results: x; y\r\nB: 2\r\n")
-        rename_foreign_results(header, (), "me.example.com")
+        rename_foreign_results(header, (ME,))
         self.assertEqual(b"A: 1\r\nOriginal-Authentication-Results: x; y\r\nB: 2\r\n", bytes(header))
 
     def test_signed(self) -> None:
@@ -254,4 +259,4 @@ class ForgedTests(SynchronousTestCase):
         self.assertEqual(1, len(self.left("me.example.com; x", signature=signature, own=("auth.me",))))
 
     def test_off(self) -> None:
-        self.assertEqual(["me.example.com; x"], self.left("me.example.com; x", own=("none",)))
+        self.assertEqual(["me.example.com; x"], self.left("me.example.com; x", own=()))

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.waiting import ClientGone, TimeLimit, start, threads_of, wait
+from qpsmtpd.waiting import ClientGone, TimeLimit, resume, start, threads_of, wait
 
 
 class StartTests(SynchronousTestCase):
@@ -29,12 +29,27 @@ class StartTests(SynchronousTestCase):
     def test_waits(self) -> None:
         """One that waits gives a Deferred of its result."""
         promises = [Deferred(), Deferred()]
+
+        async def slow() -> Any:
+            return await promises[0] + await promises[1]
+
+        result = start(slow())
+        promises[0].callback(1)
+        self.assertNoResult(result)
+        promises[1].callback(2)
+        self.assertEqual(3, self.successResultOf(result))
+
+    def test_told_before_each_wait(self) -> None:
+        """One that goes on tells before each time that it waits."""
+        promises: list[Deferred[int]] = [Deferred(), Deferred()]
         waits: list[int] = []
 
         async def slow() -> Any:
             return await promises[0] + await promises[1]
 
-        result = start(slow(), lambda: waits.append(len(waits)))
+        coroutine = slow()
+        first = coroutine.send(None)
+        result = Deferred.fromCoroutine(resume(coroutine, first, lambda: waits.append(len(waits))))
         self.assertEqual([0], waits)
         promises[0].callback(1)
         self.assertEqual([0, 1], waits)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..building import Built
 from ..hooks import HOOKS
-from ..registry import Implementation
+from ..implementation import Implementation
 from .finding import Findings, shown
 from .rehearsal import rehearse
 

@@ -121,6 +121,11 @@ class Receiver:
         self._bare = False
 
     @property
+    def reads_commands(self) -> bool:
+        """Tell whether command lines come next, anyway."""
+        return self._limit == self._command_limit
+
+    @property
     def unread(self) -> int:
         """Count the octets held."""
         return len(self._buffer) - self._offset + len(self._backlog)
