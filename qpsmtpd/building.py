@@ -16,10 +16,13 @@ from typing import Any, TypeVar
 
 from .certificates import make_self_signed
 from .config import Config, ConfigError, Line
-from .corefiles import CORE_FILES, check_core_file, read_loglevel
+from .corefiles import CORE_FILES, check_core_file, read_loglevel, read_store
 from .engine import Engine
 from .implementation import Implementation
 from .kit.dns import Lookup, Resolver
+from .kit.store import MAX_ENTRIES, Stores
+from .kit.storememory import MemoryStores
+from .kit.storesqlite import SQLiteStores
 from .loader import Loader, home_path
 from .log import Event, Level, Log
 from .plugin import Plugin, Services
@@ -58,6 +61,7 @@ class Built:
         config.report = lambda text: self.log.emit(Level.ERROR, "%s", text)
         self.services = Services(config, self.log, dns or Resolver(reactor), reactor, threads_of(reactor))
         self.services.spool = spool or self.collect(self._spool) or Path("spool")
+        self.services.store = self.collect(self._store) or self.services.store
         self.registry = Registry(self.services)
         self.loader = Loader(config)
         self.tls: ServerTLS | None = None
@@ -92,6 +96,16 @@ class Built:
     def _spool(self) -> Path:
         lines = self.config.numbered("spool_dir")
         return home_path(lines[0].text, lines[0]) if lines else Path(CORE_FILES["spool_dir"].default)
+
+    def _store(self) -> Stores:
+        now, most = self.services.reactor.seconds, self.config.number("max_store_entries", MAX_ENTRIES)
+        path = read_store(self.config, self.services.spool)
+        if path is None:
+            stores: Stores = MemoryStores(now, most)
+        else:
+            stores = SQLiteStores(path, now, self.services.run_in_thread, most)
+        stores.report = lambda text: self.log.emit(Level.WARN, "%s", text)
+        return stores
 
     def _servers(self, given: Sequence[str]) -> list[tuple[str, int]]:
         """Read name servers, HOST[:PORT] each, from options or else from config/dns_servers."""

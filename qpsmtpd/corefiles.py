@@ -6,13 +6,16 @@ The files that plugins read are declared by the plugins, see `Plugin.files`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Final
 
 from .config import Config
 from .kit.match import LineError, Networks
+from .kit.store import MAX_ENTRIES
 from .limits import Limits, read_value
+from .loader import home_path
 from .log import Level
 
 
@@ -28,6 +31,9 @@ class CoreFile:
     help: str
 
 
+STORE: Final = "store.sqlite"
+"""The file beside the spool directory in which the store is by default."""
+
 _OWN: Final = {
     "me": CoreFile("host name", "", "name of this server: greeting, Received; the system's if not given"),
     "me-auth-results": CoreFile(
@@ -40,6 +46,14 @@ _OWN: Final = {
     "smtpgreeting": CoreFile("text", "", "the greeting, without 220; it hides the version in HELP, too"),
     "spool_dir": CoreFile("directory", "spool", "for messages on their way in; ~ is the home directory"),
     "spool_perms": CoreFile("octal mode", "0700", "permissions of the spool directory"),
+    "store": CoreFile(
+        "sqlite, sqlite PATH or memory",
+        "sqlite",
+        "what plugins keep; in store.sqlite beside spool_dir if no PATH is given",
+    ),
+    "max_store_entries": CoreFile(
+        "entries", MAX_ENTRIES, "entries of one plugin in the store; past it those that end first are dropped"
+    ),
     "listen": CoreFile(
         "[ADDRESS:]PORT or Twisted endpoint, one a line",
         "127.0.0.1:2525",
@@ -94,6 +108,19 @@ def read_spool_mode(config: Config) -> int:
     return int(text, 8)
 
 
+def read_store(config: Config, spool: Path = Path("spool")) -> Path | None:
+    """Read which file keeps what plugins know, None for none: the memory does."""
+    kind, _, path = config.value("store", CORE_FILES["store"].default).partition(" ")
+    if (kind, path) == ("memory", ""):
+        return None
+    if kind != "sqlite":
+        text = config.value("store")
+        raise config.error("store", f"{text!r} is no store; allowed are memory, sqlite, or sqlite PATH", 0)
+    if not path:
+        return spool.parent / STORE
+    return home_path(path.strip(), config.numbered("store")[0])
+
+
 def read_trusted_proxies(config: Config) -> Networks:
     """Read who is believed about its clients; nobody by default."""
     try:
@@ -102,8 +129,9 @@ def read_trusted_proxies(config: Config) -> Networks:
         raise config.error("trusted_proxies", str(error), error.position) from None
 
 
-_READERS: Final = {
+_READERS: Final[Mapping[str, Callable[[Config], object]]] = {
     "loglevel": read_loglevel,
     "spool_perms": read_spool_mode,
+    "store": read_store,
     "trusted_proxies": read_trusted_proxies,
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .connection import Connection
 from .hooks import HOOKS, METHODS
+from .kit.store import Store, Stores
+from .kit.storememory import MemoryStores
 from .log import Level, Log
 from .outcome import REJECT_TYPES, Code, Outcome, Policy, Rejection
 from .setting import Setting, SettingError
@@ -32,7 +35,7 @@ class Services:
 
     ``reactor`` is for plugins that connect or spawn; tests give a Clock. ``spool`` is the directory for
     temporary files. ``tls`` is set by the plugin that knows the certificate. ``run_in_thread`` runs a
-    function that blocks and gives a Deferred of its result.
+    function that blocks and gives a Deferred of its result. ``store`` is of memory until it is replaced.
     """
 
     config: Config
@@ -42,6 +45,10 @@ class Services:
     run_in_thread: Callable[..., Deferred[Any]]
     spool: Path = Path("spool")
     tls: TLSFiles | None = None
+    store: Stores = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStores(self.reactor.seconds)
 
 
 class Plugin:
@@ -107,6 +114,14 @@ class Plugin:
             for method, hook in METHODS.items()
             if hasattr(self, method)
         ]
+
+    @cached_property
+    def store(self) -> Store:
+        """What this plugin keeps for all connections and processes, beyond the end of the server.
+
+        Take it in `register`: then a store that cannot be opened stops the start.
+        """
+        return self.services.store.of(self.name)
 
     def register(self) -> None:
         """Check settings, read files, register further hooks; called once, after all settings are set.

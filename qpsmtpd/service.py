@@ -21,6 +21,7 @@ from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
 from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
+from .kit.store import StoreError
 from .listening import PROXY, Listener, read_listener
 from .log import Level
 from .proxied import ProxiedFactory
@@ -183,6 +184,7 @@ class MailService(MultiService):
     def startService(self) -> None:
         """Serve."""
         self._prepare_spool()
+        self._open_store()
         super().startService()
         for description in self.listens:
             self.engine.log.emit(Level.INFO, "Listening on %s", description)
@@ -195,6 +197,13 @@ class MailService(MultiService):
             prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
         except OSError as error:
             raise SystemExit(f"qpsmtpd: no spool directory: {error}") from None
+
+    def _open_store(self) -> None:
+        """Open what plugins keep, as that user, so that a broken file is known before mail is served."""
+        try:
+            self.built.services.store.open()
+        except StoreError as error:
+            raise SystemExit(f"qpsmtpd: {error}") from None
 
     def reload(self) -> None:
         """Read configuration, limits and certificates again; what is wrong keeps its old value."""
@@ -237,6 +246,7 @@ class MailService(MultiService):
             self._certificate_timer.cancel()
         stopped = maybeDeferred(super().stopService)
         stopped.addCallback(lambda _: self._connections.drain(self.reactor, self._grace))
+        stopped.addCallback(lambda _: self.built.services.store.close())
         stopped.addCallback(lambda _: self.built.services.dns.close())
         return stopped
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import qpsmtpd
 from qpsmtpd import registry, service
 from qpsmtpd.config import Config, ConfigError
-from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel, read_spool_mode
+from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel, read_spool_mode, read_store
 from qpsmtpd.limits import Limits, read_limits
 from qpsmtpd.log import DEFAULT_LEVEL, Level
 
@@ -105,6 +105,21 @@ class CoreFileTests(SynchronousTestCase):
             config = Config((), {"spool_perms": text})
             error = self.assertRaises(ConfigError, check_core_file, config, "spool_perms")
             self.assertIn(f"{text!r} is not an octal mode", str(error))
+
+    def test_store(self):
+        """It is beside the spool directory, at a path, or nowhere."""
+        rows = {
+            "sqlite": Path("/var/store.sqlite"),
+            "sqlite /srv/a b.db": Path("/srv/a b.db"),
+            "sqlite  ~/x": Path.home() / "x",
+            "memory": None,
+        }
+        for text, expected in rows.items():
+            self.assertEqual(expected, read_store(Config((), {"store": [text]}), Path("/var/spool")), text)
+        self.assertEqual(Path("store.sqlite"), read_store(Config(())))
+        for text in ("redis", "memory x", "SQLite", "sqlite3 /x", "/x"):
+            error = self.assertRaises(ConfigError, check_core_file, Config((), {"store": [text]}), "store")
+            self.assertIn(f"{text!r} is no store; allowed are memory, sqlite, or sqlite PATH", str(error))
 
     def test_command_timeout(self):
         """timeoutsmtpd wins over timeout, unless it is 0."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,6 +32,13 @@ class All(Plugin):
 
     def hook_queue(self):
         return OK
+"""
+KEEPER = """\
+from qpsmtpd import Plugin
+
+class Keeper(Plugin):
+    def register(self):
+        self.store
 """
 CERTIFIED = """\
 from pathlib import Path
@@ -363,6 +370,59 @@ class CertificateTests(Case):
         """The watch ends with the server."""
         self.mail.stopService()
         self.assertEqual([], self.reactor.getDelayedCalls())
+
+
+class StoreTests(Case):
+    """What plugins keep: opened at the start if there is one that keeps anything, closed at the end."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("own/keeper.py", KEEPER)
+        self.path = self.directory / "store.sqlite"
+
+    def test_nobody_keeps_anything(self) -> None:
+        """There is no file then, not even a directory for it."""
+        self.write("store", f"sqlite {self.directory}/deep/store")
+        self.successResultOf(self.running().stopService())
+        self.assertFalse((self.directory / "deep").exists())
+
+    def test_opened_and_closed(self) -> None:
+        """Beside the spool directory, when the server starts and not before; the end leaves one file."""
+        self.write("plugins", "all\nkeeper")
+        service = self.service()
+        stores: Any = service.built.services.store
+        stores._run_in_thread = maybeDeferred
+        self.assertFalse(self.path.exists())
+        service.startService()
+        self.assertTrue(Path(f"{self.path}-wal").exists())
+        self.successResultOf(service.stopService())
+        self.assertEqual([self.path], list(self.directory.glob("store*")))
+
+    def test_broken(self) -> None:
+        """A file that is no store stops the start, by its name."""
+        self.write("plugins", "all\nkeeper")
+        self.path.write_text("rubbish" * 1000)
+        service = self.service()
+        error = self.assertRaises(SystemExit, service.startService)
+        self.assertEqual(f"qpsmtpd: store {self.path}: file is not a database", str(error))
+
+    def test_mistake(self) -> None:
+        self.write("store", "redis")
+        error = self.assertRaises(SystemExit, self.service)
+        self.assertIn(f"qpsmtpd: {self.directory}/store:1: 'redis' is no store; allowed are", str(error))
+
+    def test_memory(self) -> None:
+        """As many entries as the configuration allows; the log tells when they are too many."""
+        self.write("plugins", "all\nkeeper")
+        self.write("store", "memory")
+        self.write("max_store_entries", "1")
+        service = self.running()
+        store = service.engine.registry.plugins[-1].store
+        for key in ("a", "b"):
+            self.successResultOf(store.set(key, 1, lifetime=10))
+        self.assertEqual(["b"], [item.key for item in self.successResultOf(store.items())])
+        self.assertTrue(self.logged("the store of keeper is full"))
+        self.assertFalse(self.path.exists())
 
 
 class StopTests(Case):

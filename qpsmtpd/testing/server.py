@@ -25,6 +25,7 @@ from ..building import start_logging
 from ..config import Config, Line
 from ..engine import Engine
 from ..factory import Functions, SMTPFactory
+from ..kit.storememory import MemoryStores
 from ..loader import Loader
 from ..log import Event, Level, Log
 from ..plugin import Plugin, Services
@@ -77,6 +78,8 @@ class Server:
         self.services = make_services(config, self.dns, reactor)
         self.services.run_in_thread = self.threads
         self.clock: Clock = self.services.reactor
+        # Its answers come as those of threads do, at once or when the test says so.
+        self.services.store = MemoryStores(self.clock.seconds, call=self.threads)
         self.services.spool = spool or self.services.spool
         self.log: list[Event] = []
         self.services.log.observe(Level.DEBUG, self.log.append)
