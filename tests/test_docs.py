@@ -90,14 +90,18 @@ class ExampleTests(SynchronousTestCase):
             for name, shown in blocks:
                 self.assertEqual(shown, (DOCS / name).read_text(), f"{page.name} shows another {name}")
 
-    def test_the_example_passes_its_test(self) -> None:
-        spec = spec_from_file_location("test_subject_filter", DOCS / "examples" / "test_subject_filter.py")
-        assert spec is not None and spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        result = TestResult()
-        defaultTestLoader.loadTestsFromTestCase(module.SubjectFilterTests).run(result)
-        self.assertEqual((result.testsRun, result.errors, result.failures), (4, [], []))
+    def test_the_examples_pass_their_tests(self) -> None:
+        for name, case, count in [
+            ("subject_filter", "SubjectFilterTests", 4),
+            ("hourly_limit", "HourlyLimitTests", 2),
+        ]:
+            spec = spec_from_file_location(f"test_{name}", DOCS / "examples" / f"test_{name}.py")
+            assert spec is not None and spec.loader is not None
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            result = TestResult()
+            defaultTestLoader.loadTestsFromTestCase(getattr(module, case)).run(result)
+            self.assertEqual((result.testsRun, result.errors, result.failures), (count, [], []), name)
 
     def test_the_example_as_a_dialogue(self) -> None:
         dialogue = load(DOCS / "examples" / "subject_filter.smtp")
