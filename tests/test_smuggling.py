@@ -16,23 +16,12 @@ from qpsmtpd.testing import Server
 
 from .nexthop import MemoryEndpoint
 from .plugins.forwarding import PlayedHop
+from .smuggling import SEQUENCES, is_clean
 
-# What some server took, or takes, for the end of a message.
-SEQUENCES = [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r"]
-SEQUENCES += [
-    b"\r\n\x00.\r\n",
-    b"\r\n.\x00\r\n",
-    b"\r\n.\r\x00\n",
-    b"\r\x00\n.\r\n",
-    b"\n\n.\n\n",
-    b"\r\r\n.\r\r\n",
-    b"\r\n .\r\n",
-]
 ENVELOPE = b"EHLO x\r\nMAIL FROM:<good@a.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
 EVIL = b"MAIL FROM:<evil@a.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
-# Only in these all CRs and LFs stand in their place. But with NUL content is binary.
-BINARY = {b"\r\n\x00.\r\n", b"\r\n.\x00\r\n"}
-CLEAN = BINARY | {b"\r\n .\r\n"}
+# With NUL, content is binary, and not sent on.
+TEXT = [sequence for sequence in SEQUENCES if b"\0" not in sequence]
 
 # A next hop as careless as any: each kind of line end, before and behind the dot, ends a message.
 CARELESS = re.compile(rb"(?:\r\n|\r|\n)\.(?:\r\n|\r|\n)")
@@ -55,9 +44,9 @@ class CarelessHop:
         ) is not None:
             line, self.received = self.received[: found.start()], self.received[found.end() :]
             if line.startswith(b"MAIL"):
-                self.senders.append(line)
+                self.senders.append(line.split()[1])
             self.within = line == b"DATA"
-            said += b"354 go\r\n" if self.within else b"250 ok\r\n"
+            said += b"354 go\r\n" if self.within else b"250-hop\r\n250 8BITMIME\r\n"
         return said
 
 
@@ -87,7 +76,7 @@ class ServerTests(Case):
         hooks: dict[str, Any] = {"mail": mail, "rcpt": lambda: OK, "queue": lambda: OK}
         server = Server(hooks=hooks, config={"reverse_dns": "0", "bare_newline": policy})
         replies = self.play(server, b"Subject: x\r\n\r\nx" + sequence + EVIL, size)
-        refused = policy == "reject" and sequence not in CLEAN
+        refused = policy == "reject" and not is_clean(sequence)
         self.assertEqual((["good"], 1), (senders, len(replies)), sequence)
         self.assertEqual("550 5.6.11" if refused else "250 2.0.0 ", replies[0][:10], sequence)
 
@@ -129,7 +118,7 @@ class ForwardTests(Case):
             octets = transport.value()
             transport.clear()
             said = hop.hear(octets)
-        self.assertEqual([b"MAIL FROM:<good@a.example>"], hop.senders, sequence)
+        self.assertEqual([b"FROM:<good@a.example>"], hop.senders, sequence)
         if b"\0" in sequence:
             self.assertEqual("552 5.6.0 ", self.client.read()[:10], sequence)
             self.assertTrue(hop.within and transport.disconnected, "the message is not ended")
@@ -139,16 +128,16 @@ class ForwardTests(Case):
 
     def test_reject(self) -> None:
         self.run_all("reject", 1000)
-        self.assertEqual(len(CLEAN - BINARY), self.heard)
+        self.assertEqual(len([one for one in TEXT if is_clean(one)]), self.heard)
 
     def test_normalize(self) -> None:
         for size in (1, 1000):
             self.run_all("normalize", size)
-        self.assertEqual(2 * len([one for one in SEQUENCES if b"\0" not in one]), self.heard)
+        self.assertEqual(2 * len(TEXT), self.heard)
 
     def test_the_hop_is_careless(self) -> None:
         """The hop would fall for it."""
-        for sequence in (b"\n.\n", *BINARY):
+        for sequence in (b"\n.\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n"):
             hop = CarelessHop()
             hop.hear(b"MAIL FROM:<good@a.example>\r\nDATA\r\nx" + sequence + EVIL)
             self.assertEqual(2, len(hop.senders))
