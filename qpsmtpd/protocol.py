@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -40,7 +45,7 @@ _DATA = Next.DATA
 _TLS = Next.TLS
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class SMTPProtocol(Pump, Protocol):
     """Speaks SMTP on one transport."""
 
@@ -51,7 +56,7 @@ class SMTPProtocol(Pump, Protocol):
         self.factory: SMTPFactory = factory
         self._implicit_tls = implicit_tls
         self._began = self._greeted = False
-        self._paused = False
+        self._paused = self._leaving = False
         self._alarm = Alarm(factory.reactor)
 
     def connectionMade(self) -> None:
@@ -113,6 +118,19 @@ class SMTPProtocol(Pump, Protocol):
             self._paused = True
             self.transport.pauseProducing()
 
+    def readConnectionLost(self) -> None:
+        """Answer a client that has said QUIT and shuts its side while something waits; any other is gone.
+
+        Exim does so behind the last message, without TLS. RFC 5321 section 4.1.1.10: who has said QUIT
+        waits for its reply.
+        """
+        self._leaving = self._busy and self._receiver.ends_with_quit
+        if not self._leaving:
+            self._hang_up()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: this side is never shut alone."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what waits, tell the plugins, leave nothing behind."""
         self._lost = self._closing = True
@@ -155,6 +173,8 @@ class SMTPProtocol(Pump, Protocol):
         if self._paused and not self._blocked and not self._closing:
             self._paused = False
             self.transport.resumeProducing()
+        if self._leaving and not self._blocked and not self._closing:
+            self._hang_up()
 
     async def _greet(self) -> Reply:
         self._began = True
@@ -188,6 +208,10 @@ class SMTPProtocol(Pump, Protocol):
         self.session.log(_INFO, "click, disconnecting")
         self._flush()
         self._alarm.set(CLOSE_GRACE, self.transport.abortConnection)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the connection behind what is still to be written."""
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -25,7 +25,7 @@ HEADER_TIMEOUT = 10.0
 """Seconds that the balancer has to say who is connected."""
 
 
-@implementer(IHandshakeListener)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class ProxiedProtocol(ProtocolWrapper):
     """Reads the header of a connection, then tells the protocol that it is connected."""
 
@@ -109,6 +109,16 @@ class ProxiedProtocol(ProtocolWrapper):
         self._secured = True
         if self._header is not None:
             self.wrappedProtocol.handshakeCompleted()
+
+    def readConnectionLost(self) -> None:
+        """Tell the protocol, if it knows that it is connected; close else."""
+        if self._header is not None:
+            self.wrappedProtocol.readConnectionLost()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: this side is never shut alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the protocol, if it knows that it was connected."""

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import AccumulatingProtocol, StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd.factory import Functions
 from qpsmtpd.proxied import HEADER_TIMEOUT, ProxiedFactory
 from qpsmtpd.testing import Server
 
@@ -60,6 +62,21 @@ class ProxiedTests(SynchronousTestCase):
         """What comes behind the header in the same segment is not lost."""
         said = self.client.say(HEADER + b"NOOP\r\n")
         self.assertEqual(["220", "250"], [line[:3] for line in said.splitlines()])
+
+    def test_half_closed(self) -> None:
+        """A client that says QUIT and shuts its side while a plugin waits is answered; any other is cut."""
+        answer: Deferred[None] = Deferred()
+        self.server.registry.add(Functions(self.server.services, {"vrfy": lambda: answer}))
+        self.client.say(HEADER)
+        self.assertEqual("", self.client.say(b"VRFY x\r\nQUIT\r\n"))
+        self.client.protocol.readConnectionLost()
+        answer.callback(None)
+        self.assertEqual(["252", "221"], [line[:3] for line in self.client.read().splitlines()])
+        for said in (b"", HEADER, HEADER[:20]):
+            self.client = self.proxied()
+            self.client.say(said)
+            self.client.protocol.readConnectionLost()
+            self.assertTrue(self.client.transport.disconnecting)
 
     def test_health_check(self) -> None:
         """The balancer may speak for itself."""

@@ -435,3 +435,21 @@ class InputTest(SynchronousTestCase):
             self.assertIsNone(receiver.next_event())
             receiver.expect(Next.COMMAND)
             self.assertEqual(Line(b"QUIT"), receiver.next_event())
+
+    def test_ends_with_quit(self) -> None:
+        """Only a whole line is QUIT, whatever was read before it."""
+        for octets, quits in (
+            (b"QUIT\r\n", True),
+            (b"RSET\r\nquit \r\n", True),
+            (b"QUIT\n", True),
+            (b"", False),
+            (b"QUIT", False),
+            (b"QUIT\r\nRSET\r\n", False),
+            (b"xQUIT\r\n", False),
+        ):
+            for place in range(len(octets) + 1):
+                receiver = Receiver()
+                receiver.feed(b"NOOP\r\n" + octets[:place])
+                receiver.next_event()
+                receiver.feed(octets[place:])
+                self.assertEqual(quits, receiver.ends_with_quit, (octets, place))

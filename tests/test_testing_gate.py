@@ -94,7 +94,7 @@ class GateTests(SynchronousTestCase):
         """Two halves of three segments and the connect with its question for a name, in three ways."""
         self.assertEqual("", self.left())
         dialogue = parse("S: 220 ...\nC: HELO x\nS: 250 ...\nwait 1\nC: QUIT\nS: 221 ...\nnew\ndrop\n")
-        self.assertEqual(3 * (2 + 2 + 1 + 2 + 2 + 1), play_disconnects(dialogue))
+        self.assertEqual(4 * (2 + 2 + 1 + 2 + 2 + 1), play_disconnects(dialogue))
 
     def test_connections(self) -> None:
         """The server must count its connections out."""

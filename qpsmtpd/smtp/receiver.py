@@ -130,6 +130,12 @@ class Receiver:
         """Count the octets held."""
         return len(self._buffer) - self._offset + len(self._backlog)
 
+    @property
+    def ends_with_quit(self) -> bool:
+        """Tell whether the last line of what is held is QUIT, if it is a command."""
+        held = self._buffer[self._offset :] + self._backlog
+        return held.endswith(b"\n") and held.rstrip().rpartition(b"\n")[2].upper() == b"QUIT"
+
     def feed(self, octets: bytes) -> None:
         """Take a segment from the client."""
         if self._offset == len(self._buffer) and not self._backlog:

@@ -15,6 +15,7 @@ A file begins with the server's making, a line each, and goes on with the dialog
     L: text                the log holds this text
     wait SECONDS           the clock advances
     drop                   the client vanishes
+    half-close             the client shuts its side and listens on
     closed                 the server has closed the connection
     new                    another client connects
 
@@ -102,7 +103,7 @@ def parse(text: str, name: str = "dialogue") -> Dialogue:
         kind, _, rest = line.strip().partition(" ")
         if kind in HEADINGS and not dialogue.steps:
             dialogue.headings.append((kind, rest))
-        elif kind in ("wait", "drop", "closed", "new"):
+        elif kind in ("wait", "drop", "half-close", "closed", "new"):
             dialogue.steps.append(Step(kind, rest, number))
         else:
             raise ValueError(f"{name}:{number}: not a line of a dialogue: {line}")
@@ -190,6 +191,8 @@ def _take(dialogue: Dialogue, step: Step, server: Server, client: Client, heard:
             server.advance(float(step.text))
         case "drop":
             client.drop()
+        case "half-close":
+            client.half_close()
         case "closed":
             if not client.closed:
                 _fail(dialogue, step, "closed", "an open connection")

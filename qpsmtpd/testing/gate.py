@@ -42,6 +42,7 @@ Leave = Callable[["_Run"], object]
 
 LEAVES: Mapping[str, Leave] = {
     "the client vanishes": lambda run: run.drop(),
+    "the client shuts its side": lambda run: run.half_close(),
     "the client falls silent": lambda run: None,
     "the server shuts down": lambda run: run.server.factory.drain(GRACE),
 }
@@ -166,8 +167,8 @@ class _Run:
                     yield from self._settle(f"{part} the segment of {where}")
             elif step.kind == "new":
                 yield from self._connect(f"after {where}")
-            elif step.kind == "drop":
-                self.clients[-1].drop()
+            elif step.kind in ("drop", "half-close"):
+                (self.clients[-1].drop if step.kind == "drop" else self.clients[-1].half_close)()
                 yield from self._settle(f"after {where}")
             elif step.kind == "wait":
                 for _ in self.server.turns(float(step.text)):
@@ -195,6 +196,12 @@ class _Run:
         """Let all clients vanish; with an error, which is logged on the way, besides all that an end does."""
         for client in self.clients:
             client.drop(ConnectionLost())
+
+    def half_close(self) -> None:
+        """Let all clients say no more, after QUIT."""
+        for client in self.clients:
+            client.send(b"QUIT\r\n")
+            client.half_close()
 
     def finish(self) -> None:
         """Let all time limits pass."""

@@ -200,6 +200,12 @@ class Client:
         self.say("EHLO client.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
         return self.say(*text.split("\n"), ".")
 
+    def half_close(self) -> None:
+        """Say no more, and listen on."""
+        if not self.closed:
+            self.protocol.readConnectionLost()
+        self.transport.clock.advance(0)
+
     def drop(self, error: Exception | None = None) -> None:
         """Vanish: close the connection, or break it off with an error."""
         self.transport.end(error)
