@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .outcome import DECLINED, OK, Code, Outcome
-from .registry import Answer
+from .settling import Answer
 from .smtp.reply import Next, Reply
 
 # What more than one verb answers.
@@ -18,6 +18,8 @@ NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
 NOT_IMPLEMENTED = Reply(502, "command not implemented", "5.5.1")
 TOO_BIG = Reply(552, "the message is larger than allowed here", "5.3.4")
+QUEUED = Reply(250, "Queued!", "2.0.0")
+NOT_QUEUED = Reply(451, "the message could not be queued, please try again later", "4.3.0")
 
 
 class Denial(NamedTuple):
@@ -91,6 +93,20 @@ def refuse(row: Denial, outcome: Outcome) -> Reply:
         code = row.hard_disconnect
     closes = row.closing or outcome.code.disconnects
     return Reply(code, text, outcome.status or status, Next.CLOSE if closes else Next.COMMAND)
+
+
+def queued(answer: Answer) -> Reply:
+    """Make the reply of an answer of the hook ``queue``; only OK means that the message is stored."""
+    if refused := denial("queue", answer):
+        return refused
+    assert isinstance(answer, Outcome)
+    if answer is OK:
+        return QUEUED
+    if answer.code is Code.OK:
+        return Reply(250, answer.text or QUEUED.text, answer.status or QUEUED.status)
+    if not answer.text:
+        return NOT_QUEUED
+    return Reply(451, answer.text, answer.status or NOT_QUEUED.status)
 
 
 def _greeting(answer: Reply) -> Reply:

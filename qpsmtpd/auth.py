@@ -10,10 +10,10 @@ from .credentials import verifiers, verify
 from .log import Level
 from .mechanisms import MECHANISMS
 from .outcome import DECLINED, DENY, OK, Code, Outcome
-from .registry import Answer
 from .sasl import Channel, Credentials, SASLFault, Wanted, challenge_reply, decode_response
 from .sasl_oauth import Refusal
 from .secret import Secret
+from .settling import Answer
 from .smtp.reply import Next, Reply
 
 if TYPE_CHECKING:

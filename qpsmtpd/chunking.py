@@ -16,6 +16,7 @@ from .content import Incoming
 from .smtp.newlines import Newlines
 from .smtp.receiver import Chunk
 from .smtp.reply import Next, Reply
+from .verdicts import reply_to_all
 
 if TYPE_CHECKING:
     from .session import Session
@@ -44,8 +45,8 @@ async def bdat(session: Session, argument: str) -> Reply | None:
     count, *words = argument.split() or [""]
     if not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
         return NO_COUNT
-    last = bool(words)
-    wrong = SYNTAX if last and [word.upper() for word in words] != ["LAST"] else None
+    last = [word.upper() for word in words] == ["LAST"]
+    wrong = SYNTAX if words and not last else None
     session.chunk = Pending(int(count), last, wrong or await _begin(session))
     return None if session.chunk.size else await take(session, Chunk(b"", end=True))
 
@@ -80,9 +81,14 @@ async def take(session: Session, event: Chunk) -> Reply | None:
         return None
     session.chunk = None
     if pending.problem is not None:
+        reply = reply_to_all(session, pending.problem) if pending.last else pending.problem
         await session.reset()
-        return pending.problem
+        return reply
     assert message is not None
-    if pending.last or message.problem is not None:
+    if pending.last:
         return await content.finish(session, message)
+    if message.problem is not None:
+        # RFC 2033 section 4.2: only the last chunk is answered for each recipient.
+        await session.reset()
+        return message.problem
     return Reply(250, f"{pending.size} octets received", "2.0.0")

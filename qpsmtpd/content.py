@@ -6,18 +6,19 @@ would be taken for commands.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from . import trace
-from .answers import NO_ARGUMENT, NO_SENDER, TOO_BIG, denial
+from .answers import NO_ARGUMENT, NO_SENDER, TOO_BIG, denial, queued
 from .body import Body
 from .header import HeaderReader, HeaderTooLong
 from .log import Level
-from .outcome import OK, Code, Outcome
-from .registry import Answer
+from .settling import Answer
 from .smtp.newlines import Newlines, has_bare
 from .smtp.receiver import Content
 from .smtp.reply import Next, Reply
+from .verdicts import BEFORE_QUEUE, Verdicts, reply_to_all
 
 if TYPE_CHECKING:
     from .session import Session
@@ -30,8 +31,6 @@ GO_AHEAD = Reply(354, "go ahead", next=Next.DATA)
 BARE_NEWLINE = Reply(550, "the message holds a CR or LF that stands alone (RFC 5321 section 2.3.8)", "5.6.11")
 HEADER_TOO_LONG = Reply(552, "the header is longer than allowed here", "5.3.4")
 NO_SPACE = Reply(452, "insufficient system storage", "4.3.1")
-QUEUED = Reply(250, "Queued!", "2.0.0")
-NOT_QUEUED = Reply(451, "the message could not be queued, please try again later", "4.3.0")
 
 
 def check_data(session: Session, argument: str) -> Reply | None:
@@ -121,7 +120,7 @@ async def finish(session: Session, message: Incoming) -> Reply:
     """Deliver the message, or tell what was wrong with it; the transaction is over."""
     session.message = None
     session.transaction.size = message.size
-    reply = message.problem or await _deliver(session)
+    reply = reply_to_all(session, message.problem or await _deliver(session))
     if not session.queued:
         await session.reset()
     return reply
@@ -153,39 +152,38 @@ def _store(session: Session, message: Incoming, octets: bytes) -> None:
         message.refuse(NO_SPACE)
 
 
-async def _deliver(session: Session) -> Reply:
-    """Show the complete message to the plugins and have it queued."""
-    message_body = session.transaction.body
-    assert message_body is not None
-    message_body.finish()
-    if message_body.failed is not None:
-        session.log(Level.ERROR, "cannot spool the message: %s", message_body.failed)
+async def _deliver(session: Session) -> Reply | None:
+    """Show the complete message to the plugins and have it queued.
+
+    Gives the reply to all recipients who have none of their own; None if nobody needs it.
+    """
+    transaction = session.transaction
+    assert transaction.body is not None
+    transaction.body.finish()
+    if transaction.body.failed is not None:
+        session.log(Level.ERROR, "cannot spool the message: %s", transaction.body.failed)
         return NO_SPACE
-    if refused := await _judged(session, "data_post_headers"):
-        return refused
-    await _add_trace(session)
-    if refused := await _judged(session, "data_post") or await _judged(session, "queue_pre"):
-        return refused
-    answer = await session.ask("queue")
+    transaction.verdicts = Verdicts()
+    for hook in BEFORE_QUEUE:
+        if hook in session.heard:
+            if refused := denial(hook, await _ask(session, hook)):
+                return refused
+            if transaction.verdicts.decided(transaction):
+                return None
+        if hook == "data_post_headers":
+            await _add_trace(session)
+    handed = transaction.recipients
+    answer = await _ask(session, "queue")
+    transaction.recipients = handed
     session.queued = True
-    return denial("queue", answer) or _queued(answer)
+    return queued(answer)
 
 
-async def _judged(session: Session, hook: str) -> Reply | None:
-    """Ask a hook about the complete message; give the reply if that is refused."""
-    return denial(hook, await session.ask(hook)) if hook in session.heard else None
-
-
-def _queued(answer: Answer) -> Reply:
-    """Answer for a queue plugin; only OK means that the message is stored."""
-    assert isinstance(answer, Outcome)
-    if answer is OK:
-        return QUEUED
-    if answer.code is Code.OK:
-        return Reply(250, answer.text or "Queued!", answer.status or "2.0.0")
-    if not answer.text:
-        return NOT_QUEUED
-    return Reply(451, answer.text, answer.status or "4.3.0")
+def _ask(session: Session, hook: str) -> Awaitable[Answer]:
+    """Ask a hook whose plugins may answer for single recipients."""
+    transaction = session.transaction
+    assert transaction.verdicts is not None
+    return transaction.verdicts.ask(hook, session.engine.registry, session.connection, transaction)
 
 
 async def _add_trace(session: Session) -> None:

@@ -64,6 +64,11 @@ _OWN: Final = {
         "",
         "where SMTP is spoken within TLS, mostly 465; client= may follow",
     ),
+    "lmtp": CoreFile(
+        "[ADDRESS:]PORT or Twisted endpoint, one a line",
+        "",
+        "where LMTP is spoken, mostly a UNIX socket; starttls= and client= may follow",
+    ),
     "dns_servers": CoreFile("ADDRESS[:PORT], one a line", "", "name servers; the system's if not given"),
     "max_connections": CoreFile("connections", 1000, "connections at once; 421 past it; 0 is no limit"),
     "max_from_ip": CoreFile(

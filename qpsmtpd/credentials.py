@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from .kit.password import PasswordCheck, check_password
 from .log import Level
 from .outcome import DECLINED, DENY, DENYSOFT, OK, Code, Given, Outcome
-from .registry import Answer
 from .sasl import Credentials
 from .saslprep import prepared_password
 from .secret import SALT_LENGTH, Secret
+from .settling import Answer
 from .waiting import TimeLimit, wait
 
 if TYPE_CHECKING:

@@ -68,7 +68,9 @@ class Engine:
         self.trusted_proxies = read_trusted_proxies(self.config)
         self.me = self.config.value("me")
         self.results_names = self._results_names()
-        self.greeting = Reply(220, self._greeting_text())
+        text = self._greeting_text()
+        self.greeting = Reply(220, text)
+        self.lmtp_greeting = Reply(220, re.sub(r"\bESMTP\b", "LMTP", text))
         farewell = f"{self.me} closing connection. Have a wonderful day."
         self.farewell = Reply(221, farewell, "2.0.0", Next.CLOSE)
         self.help_text = self._help_text()

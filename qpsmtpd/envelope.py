@@ -9,7 +9,7 @@ from .answers import HELLO_FIRST, NO_SENDER, denial
 from .extensions import check_parameters
 from .log import Level
 from .outcome import Code, Outcome
-from .registry import Answer
+from .settling import Answer
 from .smtp.address import NULL_PATH, Address, AddressError, NeedsSMTPUTF8
 from .smtp.command import parse_mail, parse_rcpt
 from .smtp.reply import Next, Reply
@@ -66,6 +66,7 @@ async def mail(session: Session, argument: str) -> Reply:
     if isinstance(sender, Reply):
         return sender
     session.transaction.parameters = parameters
+    session.transaction.each = session.lmtp or "PRDR" in parameters
     if "mail" in session.heard:
         answer = await session.ask("mail", sender, parameters)
         if refused := denial("mail", answer):
@@ -101,6 +102,7 @@ async def _rcpt(session: Session, argument: str) -> Reply:
     if isinstance(answer, Outcome) and answer.code is not Code.OK:
         return UNDECIDED
     session.transaction.recipients.append(recipient)
+    session.transaction.accepted.append(recipient)
     return RECIPIENT_OK
 
 

@@ -81,7 +81,7 @@ def check_parameters(session: Session, verb: str, parameters: Parameters) -> Rep
     for keyword, value in parameters.items():
         row = PARAMETERS.get((verb, keyword))
         if row is None or (row.extension in PROMISES and row.extension not in session.promised):
-            return Reply(555, f"parameter {keyword[:40]} is not known here", "5.5.4")
+            return _unknown(keyword)
         if value is not None and not (smtputf8 or value.isascii()):
             return NEEDS_SMTPUTF8
         meaning = row.read(value)
@@ -89,6 +89,10 @@ def check_parameters(session: Session, verb: str, parameters: Parameters) -> Rep
         if check and (refused := check(session, meaning)):
             return refused
     return HELD_TWICE if "HOLDFOR" in parameters and "HOLDUNTIL" in parameters else None
+
+
+def _unknown(keyword: str) -> Reply:
+    return Reply(555, f"parameter {keyword[:40]} is not known here", "5.5.4")
 
 
 def _check_size(session: Session, octets: int) -> Reply | None:
@@ -99,6 +103,11 @@ def _check_size(session: Session, octets: int) -> Reply | None:
 
 def _check_body(session: Session, kind: str) -> Reply | None:
     return NOT_BINARY if kind == "BINARYMIME" and not session.engine.takes_binary else None
+
+
+def _check_prdr(session: Session, _: None) -> Reply | None:
+    """RFC 2033 section 4.2: LMTP answers for each recipient as it is."""
+    return _unknown("PRDR") if session.lmtp else None
 
 
 def _check_hold_for(session: Session, seconds: int) -> Reply | None:
@@ -116,6 +125,7 @@ def _max_hold(limits: Limits) -> int:
 _CHECKS: dict[str, Callable[[Session, Any], Reply | None]] = {
     "SIZE": _check_size,
     "BODY": _check_body,
+    "PRDR": _check_prdr,
     "HOLDFOR": _check_hold_for,
     "HOLDUNTIL": _check_hold_until,
 }

@@ -60,7 +60,7 @@ class SMTPFactory(Factory):
 
     Give it an ``engine``, or ``hooks`` (functions by hook name) and ``config`` (values by setting).
     ``tls_context`` is a context factory for STARTTLS, ``implicit_tls`` starts TLS before the greeting,
-    ``requires_tls`` takes no mail in clear.
+    ``requires_tls`` takes no mail in clear, ``lmtp`` speaks LMTP (RFC 2033) instead of SMTP.
     ``max_connections`` and ``max_from_ip`` of 0 mean no limit.
     """
 
@@ -76,6 +76,7 @@ class SMTPFactory(Factory):
         tls_context: Any = None,
         implicit_tls: bool = False,
         requires_tls: bool = False,
+        lmtp: bool = False,
         max_connections: int = 0,
         max_from_ip: int = 0,
         shared: Connections | None = None,
@@ -87,6 +88,7 @@ class SMTPFactory(Factory):
         self.max_from_ip = max_from_ip
         self._implicit_tls = implicit_tls
         self._requires_tls = requires_tls
+        self._lmtp = lmtp
         self.connections = shared if shared is not None else Connections()
 
     def buildProtocol(self, addr: IAddress | None) -> SMTPProtocol:  # type: ignore[override]
@@ -97,7 +99,13 @@ class SMTPFactory(Factory):
     def make_session(self, transport: Any) -> Session:
         """Make the session of a new connection."""
         connection, offers_tls = self.make_connection(transport), self.tls_context is not None
-        return Session(self.engine, connection, offers_tls=offers_tls, requires_tls=self._requires_tls)
+        return Session(
+            self.engine,
+            connection,
+            offers_tls=offers_tls,
+            requires_tls=self._requires_tls,
+            lmtp=self._lmtp,
+        )
 
     def make_connection(self, transport: Any) -> Connection:
         """Make the facts of a new connection."""

@@ -24,7 +24,12 @@ async def ehlo(session: Session, argument: str) -> Reply:
     return await _hello(session, "ehlo", argument)
 
 
-async def _hello(session: Session, verb: str, argument: str) -> Reply:
+async def lhlo(session: Session, argument: str) -> Reply:
+    """Greet a client of LMTP (RFC 2033 section 4.1), for plugins like one that says EHLO."""
+    return await _hello(session, "ehlo", argument, "LHLO")
+
+
+async def _hello(session: Session, verb: str, argument: str, spoken: str = "") -> Reply:
     connection = session.connection
     answer = await session.ask(f"{verb}_parse", argument)
     if refused := denial(f"{verb}_parse", answer):
@@ -33,7 +38,9 @@ async def _hello(session: Session, verb: str, argument: str) -> Reply:
         argument = answer.text
     host, *words = argument.split() or [""]
     if not host:
-        return Reply(501, f"{verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4")
+        return Reply(
+            501, f"{spoken or verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4"
+        )
     connection.capabilities = []
     if refused := denial(verb, await session.ask(verb, host, words)):
         return refused
@@ -51,9 +58,13 @@ async def _hello(session: Session, verb: str, argument: str) -> Reply:
 
 def extensions(session: Session) -> list[str]:
     """Name what this server can do, for this client, now."""
-    offered = ["PIPELINING", "8BITMIME", "CHUNKING", "SMTPUTF8", *announced(session), "ENHANCEDSTATUSCODES"]
+    offered = ["PIPELINING", "8BITMIME", "CHUNKING"]
     if session.engine.takes_binary:
-        offered.insert(3, "BINARYMIME")
+        offered.append("BINARYMIME")
+    offered.append("SMTPUTF8")
+    if not session.lmtp:
+        offered.append("PRDR")
+    offered += [*announced(session), "ENHANCEDSTATUSCODES"]
     if session.limits.databytes:
         offered.append(f"SIZE {session.limits.databytes}")
     if session.offers_tls and session.connection.tls is None:

@@ -1,4 +1,4 @@
-"""A line of ``listen`` or ``smtps``: where to listen, and what TLS policy holds there.
+"""A line of ``listen``, ``smtps`` or ``lmtp``: where to listen, and what TLS policy holds there.
 
 It must not know listeners or factories: it only reads.
 """
@@ -14,7 +14,10 @@ from .tlsfiles import CLIENT_MODES
 PROXY: Final = "haproxy:"
 """What an endpoint begins with whose clients a load balancer announces."""
 STARTTLS_MODES: Final = ("offered", "required", "off")
+KINDS: Final = ("listen", "smtps", "lmtp")
+"""The files that say where to listen; the options have the same names."""
 _POLICY: Final = re.compile(r"([a-z]+)=(\S*)")
+_PORT_25: Final = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl):(?:0*25(?![^:])|(?:.*:)?port=0*25(?![^:]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Listener:
     implicit: bool = False
     starttls: str = ""
     client: str = ""
+    lmtp: bool = False
 
     @property
     def needs_tls(self) -> bool:
@@ -37,17 +41,22 @@ class Listener:
         return self.starttls == "required"
 
 
-def read_listener(text: str, *, implicit: bool = False) -> Listener:
-    """Read a line: [ADDRESS:]PORT or a Twisted endpoint, then maybe ``starttls=`` and ``client=``.
+def read_listener(text: str, kind: str = "listen") -> Listener:
+    """Read a line of a file of ``KINDS``: [ADDRESS:]PORT or a Twisted endpoint, ``starttls=``, ``client=``.
 
-    Raises ValueError with what is wrong with the policy; the endpoint is not looked at.
+    Raises ValueError with what is wrong with the policy, and for LMTP on port 25; else the endpoint is not
+    looked at.
     """
+    implicit = kind == "smtps"
     words = text.split(" ")
     policy: dict[str, str] = {}
     while len(words) > 1 and (match := _POLICY.fullmatch(words[-1].strip())):
         words.pop()
         _add(policy, match[1], match[2], implicit)
-    return Listener(endpoint_description(" ".join(words).strip()), implicit, **policy)
+    description = endpoint_description(" ".join(words).strip())
+    if kind == "lmtp" and _PORT_25.match(description):
+        raise ValueError("LMTP must not be spoken on port 25 (RFC 2033 section 5); 24 is usual")
+    return Listener(description, implicit, lmtp=kind == "lmtp", **policy)
 
 
 def _add(policy: dict[str, str], keyword: str, value: str, implicit: bool) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger as TwistedLogger
 from twisted.logger import LogLevel
 
+from .smtp.reply import Replies, Reply
+
 if TYPE_CHECKING:
     from .connection import Connection
-    from .smtp.reply import Reply
 
 
 class Level(IntEnum):
@@ -138,6 +139,10 @@ class Log:
 
     def show_reply(self, reply: Reply, connection: Connection) -> None:
         """Log a reply's lines as upstream's log tools know them: the enhanced status behind the text."""
+        if isinstance(reply, Replies):
+            for one in reply.said:
+                self.show_reply(one, connection)
+            return
         status = f" (#{reply.status})" if reply.status and reply.code >= 400 else ""
         last = len(reply.lines) - 1
         for index, line in enumerate(reply.lines):

@@ -6,29 +6,25 @@ outcomes, failures become what the plugin's ``on_error`` says. Nothing here know
 
 from __future__ import annotations
 
-from collections.abc import Container, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from time import perf_counter
 from traceback import format_exception, format_exception_only
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from .connection import Connection, JournalEntry
+from .connection import Connection
 from .hooks import HOOKS, Kind
 from .implementation import Implementation
 from .log import CALL, Level, Log
-from .outcome import DECLINED, OK, Code, Given, Outcome, Policy, Rejection
-from .plugin import Plugin, Services, verdict_of
+from .outcome import DECLINED, OK, Code, Given, Outcome, Rejection
+from .plugin import Plugin, Services
+from .settling import Answer, noted, settled
 from .smtp.reply import Next, Reply
 from .waiting import start, wait
 
-Answer = Outcome | Reply
-
 DEFAULT_HOOK_TIMEOUT = 30.0
 """Seconds that a hook may take, unless config/plugin_timeout or the plugin's line says otherwise."""
-
-MAX_REASONS = 10
-"""Reasons that are kept of what makes a client naughty."""
 
 _DECLINED = Code.DECLINED  # looking up a member of an Enum costs as much as calling a plugin
 _WAITS = (Deferred, Coroutine)
@@ -43,6 +39,8 @@ ON_ERROR: dict[str, Answer] = {
     "disconnect": Reply(421, "internal error, please try again later", "4.3.0", Next.CLOSE),
 }
 """What the client is told when a plugin fails, by the plugin's ``on_error``."""
+
+Judge = Callable[[Implementation, Answer], Answer]
 
 
 class Registry:
@@ -76,12 +74,19 @@ class Registry:
         """Give the implementations of a hook in calling order."""
         return self._chains.get(hook, ())
 
-    async def ask(self, hook: str, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
-        """Ask the plugins one after another; give the first answer that is not DECLINED."""
+    async def ask(
+        self, hook: str, connection: Connection, arguments: tuple[Any, ...], judge: Judge | None = None
+    ) -> Answer:
+        """Ask the plugins one after another; give the first answer that is not DECLINED.
+
+        ``judge`` hears each answer and gives the one that counts.
+        """
         last: Answer = DECLINED
         for implementation in self._chains.get(hook, ()):
             called = self._call(implementation, connection, arguments)
             answer = called if isinstance(called, _ANSWERS) else await called
+            if judge is not None:
+                answer = judge(implementation, answer)
             if self._meta:
                 await self._tell_meta(implementation, connection, arguments, answer)
             if answer is DECLINED:
@@ -150,7 +155,7 @@ class Registry:
             answer = self._failed(implementation, connection, error)
         finally:
             CALL.set(None)
-        return self._journal(implementation, connection, answer, began)
+        return noted(implementation, connection, answer, (perf_counter() - began) * 1000)
 
     async def _later(
         self, implementation: Implementation, connection: Connection, result: object, began: float
@@ -173,7 +178,7 @@ class Registry:
             answer = self._failed(implementation, connection, error)
         finally:
             CALL.set(None)
-        return self._journal(implementation, connection, answer, began)
+        return noted(implementation, connection, answer, (perf_counter() - began) * 1000)
 
     def _limit(self, implementation: Implementation) -> float:
         return implementation.plugin.hook_timeout or self._services.config.seconds(
@@ -183,7 +188,7 @@ class Registry:
     def _judge(self, implementation: Implementation, connection: Connection, result: object) -> Answer:
         """Check what a plugin returned, and turn a rejection into an answer."""
         if isinstance(result, Rejection):
-            result = self._settle_rejection(implementation, connection, result)
+            result = settled(implementation, connection, result)
         if isinstance(result, Outcome):
             if result.text or result.status:
                 # What no reply can hold is this plugin's failure; later it would be the session's.
@@ -198,22 +203,6 @@ class Registry:
             return Given(Code.OK, value=result)
         raise TypeError(f"hook {implementation.hook} returned {type(result).__name__}, not an outcome")
 
-    def _settle_rejection(
-        self, implementation: Implementation, connection: Connection, rejection: Rejection
-    ) -> Answer:
-        words = {Policy.TOLERATE: "fail, tolerated", Policy.NAUGHTY: "fail, NAUGHTY", Policy.REJECT: "fail"}
-        text = f"{words[rejection.policy]}, {rejection.log}" if rejection.log else words[rejection.policy]
-        implementation.plugin.log.info("%s", text, connection=connection)
-        if rejection.policy is Policy.REJECT:
-            return verdict_of(rejection)
-        if rejection.policy is Policy.NAUGHTY and not implementation.plugin.shadow:
-            reason = f"({implementation.log_name}) {rejection.outcome.text}"
-            known = connection.naughty
-            if reason not in known and known.count("\n") < MAX_REASONS:
-                connection.naughty = f"{known}\n{reason}" if known else reason
-            connection.naughty_reject_type = connection.naughty_reject_type or rejection.reject_type
-        return DECLINED
-
     def _failed(
         self, implementation: Implementation, connection: Connection | None, error: Exception
     ) -> Answer:
@@ -224,26 +213,6 @@ class Registry:
         for line in (f"FATAL PLUGIN ERROR [{name}]: {what}", *trace):
             self._log.emit(Level.CRIT, "%s", line, hook=hook, plugin=name, connection=connection)
         return ON_ERROR[implementation.plugin.on_error]
-
-    def _journal(
-        self, implementation: Implementation, connection: Connection, answer: Answer, began: float
-    ) -> Answer:
-        """Note an answer on the connection; a shadowed plugin's is noted and ignored."""
-        verdict, text = _describe(answer)
-        shadow = implementation.plugin.shadow
-        if shadow:
-            verdict = f"would have {verdict}"
-            self._log_shadow(implementation, connection, f"{verdict} {text}")
-        milliseconds = (perf_counter() - began) * 1000
-        connection.journal.append(
-            JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds)
-        )
-        return DECLINED if shadow else answer
-
-    def _log_shadow(self, implementation: Implementation, connection: Connection, text: str) -> None:
-        CALL.set((connection, implementation.hook))
-        implementation.plugin.log.info("%s", text)
-        CALL.set(None)
 
     async def _tell_meta(
         self,
@@ -267,9 +236,3 @@ def _verdict(code: int) -> Code:
     if code >= 500:
         return Code.DENY
     return Code.DENYSOFT if code >= 400 else Code.DONE
-
-
-def _describe(answer: Answer) -> tuple[str, str]:
-    if isinstance(answer, Outcome):
-        return answer.code.name, answer.text
-    return f"reply {answer.code}", answer.text

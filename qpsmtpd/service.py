@@ -22,11 +22,12 @@ from .config import Config, ConfigError, config_directories
 from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
 from .kit.store import StoreError
-from .listening import PROXY, Listener, read_listener
+from .listening import KINDS, PROXY, Listener, read_listener
 from .log import Level
 from .proxied import ProxiedFactory
 from .spool import prepare_spool
 from .tlsfiles import TLSConfigError
+from .unixsocket import clear_socket
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
 SHUTDOWN_GRACE = 30.0
@@ -64,6 +65,7 @@ class Options(UsageOptions):
         super().__init__()
         self.listen: list[str] = []
         self.smtps: list[str] = []
+        self.lmtp: list[str] = []
         self.dns: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
@@ -74,6 +76,10 @@ class Options(UsageOptions):
     def opt_smtps(self, endpoint: str) -> None:
         """Listen for SMTP with implicit TLS here, like --listen; repeatable [config/smtps]"""
         self.smtps.append(endpoint)
+
+    def opt_lmtp(self, endpoint: str) -> None:
+        """Listen for LMTP here, like --listen, but not on port 25; repeatable [config/lmtp]"""
+        self.lmtp.append(endpoint)
 
     def opt_dns(self, server: str) -> None:
         """Ask this name server, HOST[:PORT]; repeatable [config/dns_servers or the system's]"""
@@ -119,16 +125,18 @@ class MailService(MultiService):
         self._connections = Connections()
         self._max_connections = options.number("max-connections", config, 1000)
         self._max_from_ip = options.number("max-from-ip", config, 0)
-        smtps = options.smtps or config.lines("smtps")
-        self.listens = [*self._listeners(options.listen or config.lines("listen") or [DEFAULT_LISTEN], False)]
-        self.listens += self._listeners(smtps, True)
+        self.endpoints: list[Any] = []
+        self.listens: list[str] = []
+        for kind, given in zip(KINDS, (options.listen, options.smtps, options.lmtp), strict=True):
+            texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
+            self.listens += self._listeners(texts, kind)
         self._certificate_timer: Any = None
         self._certificate_read: float = reactor.seconds()
         for warning in self.built.tls.warnings() if self.built.tls else ():
             engine.log.emit(Level.WARN, "%s", warning)
 
-    def _listeners(self, texts: Iterable[str], implicit: bool) -> Sequence[str]:
-        listeners = [self._read_listener(text, implicit) for text in texts]
+    def _listeners(self, texts: Iterable[str], kind: str) -> Sequence[str]:
+        listeners = [self._read_listener(text, kind) for text in texts]
         for listener in listeners:
             description = listener.description
             factory: Any = self._factory(listener)
@@ -142,15 +150,16 @@ class MailService(MultiService):
                 endpoint = serverFromString(self.reactor, place)
             except Exception as error:  # whatever a parser of endpoints stumbles over
                 raise ConfigError(f"{description}: no address to listen on: {error}") from None
+            self.endpoints.append(endpoint)
             service = StreamServerEndpointService(endpoint, factory)
             # twistd ends with status 1 and the reason if a port cannot be bound.
             service._raiseSynchronously = True
             service.setServiceParent(self)
         return [listener.description for listener in listeners]
 
-    def _read_listener(self, text: str, implicit: bool) -> Listener:
+    def _read_listener(self, text: str, kind: str) -> Listener:
         try:
-            listener = read_listener(text, implicit=implicit)
+            listener = read_listener(text, kind)
         except ValueError as error:
             raise ConfigError(f"{text}: {error}") from None
         if listener.needs_tls and self.built.tls is None:
@@ -165,6 +174,7 @@ class MailService(MultiService):
             tls_context=tls.accepting(listener.client) if tls else None,
             implicit_tls=listener.implicit,
             requires_tls=listener.requires_tls,
+            lmtp=listener.lmtp,
             shared=self._connections,
             max_connections=self._max_connections,
             max_from_ip=self._max_from_ip,
@@ -177,6 +187,8 @@ class MailService(MultiService):
         """
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         try:
+            for endpoint in self.endpoints:
+                clear_socket(endpoint)
             super().privilegedStartService()
         except (CannotListenError, OSError, OverflowError) as error:
             raise SystemExit(f"qpsmtpd: cannot listen: {error}") from None

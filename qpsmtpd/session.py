@@ -21,7 +21,7 @@ from .budget import Budget
 from .connection import Connection
 from .log import Level
 from .outcome import Code, Outcome
-from .registry import Answer
+from .settling import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.foreign import NOT_SMTP, foreign_protocol
 from .smtp.receiver import Chunk, Content, Event, Fault, Line
@@ -50,6 +50,7 @@ class Session:
         "exchange",
         "heard",
         "limits",
+        "lmtp",
         "mails",
         "me",
         "message",
@@ -60,12 +61,21 @@ class Session:
         "requires_tls",
         "transaction",
         "trusted",
+        "verbs",
     )
 
     def __init__(
-        self, engine: Engine, connection: Connection, *, offers_tls: bool = False, requires_tls: bool = False
+        self,
+        engine: Engine,
+        connection: Connection,
+        *,
+        offers_tls: bool = False,
+        requires_tls: bool = False,
+        lmtp: bool = False,
     ) -> None:
         self.engine = engine
+        self.lmtp = lmtp  # RFC 2033
+        self.verbs = LMTP_VERBS if lmtp else VERBS
         self.offers_tls = offers_tls
         self.requires_tls = requires_tls
         self.connection = connection
@@ -112,7 +122,7 @@ class Session:
         if spent := self.budget.spend_command():
             return spent
         verb, argument = split_command(line)
-        row = VERBS.get(verb)
+        row = self.verbs.get(verb)
         if row is None or self.after_auth or verb == "AUTH" or self.engine.log.threshold >= _INFO:
             if row is None and (protocol := foreign_protocol(line)):
                 self.log(Level.NOTICE, "closing: the client speaks %s", protocol)
@@ -182,7 +192,8 @@ class Session:
         connection = self.connection
         self.log(Level.NOTICE, "Connection from %s [%s]", connection.log_name, connection.remote_ip)
         answer = await self.ask("connect")
-        return denial("connect", answer) or self.engine.greeting
+        greeting = self.engine.lmtp_greeting if self.lmtp else self.engine.greeting
+        return denial("connect", answer) or greeting
 
     async def finish(self) -> None:
         """Tell the plugins that the client is gone; nothing of the message stays."""
@@ -267,3 +278,7 @@ VERBS: dict[str, Verb] = {
     "SOML": Verb(_nothing, _not_implemented),
     "SAML": Verb(_nothing, _not_implemented),
 }
+
+# RFC 2033 section 4.1: LHLO stands for HELO and EHLO, which are no commands of LMTP.
+LMTP_VERBS = {verb: row for verb, row in VERBS.items() if verb not in ("HELO", "EHLO")}
+LMTP_VERBS["LHLO"] = Verb(_nothing, hello.lhlo)

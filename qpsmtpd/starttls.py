@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 READY = Reply(220, "go ahead", "2.0.0", Next.TLS)
 ENCRYPTED = Reply(503, "the connection is encrypted already", "5.5.1")
 TLS_FIRST = Reply(530, "Must issue a STARTTLS command first", "5.7.0")
-IN_CLEAR = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT"})
+IN_CLEAR = frozenset({"NOOP", "EHLO", "LHLO", "STARTTLS", "QUIT"})
 """RFC 3207 section 4: what is answered even where TLS is required."""
 
 

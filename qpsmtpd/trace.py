@@ -32,7 +32,10 @@ def protocol(session: Session) -> str:
     connection = session.connection
     if connection.hello != "ehlo":
         return "SMTP"
-    name = "UTF8SMTP" if session.transaction.smtputf8 else "ESMTP"
+    if session.lmtp:
+        name = "UTF8LMTP" if session.transaction.smtputf8 else "LMTP"
+    else:
+        name = "UTF8SMTP" if session.transaction.smtputf8 else "ESMTP"
     return name + ("S" if connection.tls else "") + ("A" if connection.user else "")
 
 

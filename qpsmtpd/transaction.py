@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .body import Body
 from .header import Header
 from .smtp.address import NULL_PATH, Address
+
+if TYPE_CHECKING:
+    from .outcome import Outcome, Rejection
+    from .verdicts import Verdicts
 
 Parameters = dict[str, str | None]
 """MAIL or RCPT parameters: upper-case keyword, value or None where it has none."""
@@ -40,6 +44,8 @@ class Recipient:
 class Transaction:
     """A mail transaction (RFC 5321 section 3.3). ``sender`` is None until MAIL was accepted.
 
+    ``accepted`` are the recipients as RCPT accepted them, in order; ``recipients`` those that the message is
+    still for. ``each`` tells whether the client hears a reply for each (LMTP, PRDR).
     ``size`` counts the octets of header and body as the client sent them, dot-stuffing undone.
     ``chunked`` tells whether the message comes by BDAT: then nobody waits for a 354.
     ``auth_results`` are clauses for the Authentication-Results field of this message only.
@@ -47,21 +53,27 @@ class Transaction:
 
     __slots__ = (
         "__weakref__",
+        "accepted",
         "auth_results",
         "body",
         "chunked",
+        "each",
         "header",
         "notes",
         "parameters",
         "recipients",
         "sender",
         "size",
+        "verdicts",
     )
 
     def __init__(self) -> None:
         self.sender: Address | None = None
         self.parameters: Parameters = {}
         self.recipients: list[Recipient] = []
+        self.accepted: list[Recipient] = []
+        self.each = False
+        self.verdicts: Verdicts | None = None  # when the message is complete
         self.header: Header | None = None
         self.body: Body | None = None
         self.size = 0
@@ -83,6 +95,25 @@ class Transaction:
     def binary(self) -> bool:
         """Tell whether the client declared content that is not lines (RFC 3030 section 3)."""
         return (self.parameters.get("BODY") or "").upper() == "BINARYMIME"
+
+    @property
+    def all_or_none(self) -> bool:
+        """Tell whether the message must be stored for all recipients or for none.
+
+        So it is where the client hears one reply for all, or none for a recipient that a plugin has added.
+        """
+        return not self.each or any(one not in self.accepted for one in self.recipients)
+
+    def answer(self, recipient: Recipient, outcome: Outcome | Rejection) -> None:
+        """Give one recipient an answer of its own: DENY or DENYSOFT; in the hook ``queue`` OK, too.
+
+        Before ``queue`` it is possible in data_post_headers, data_post and queue_pre. Raises ValueError
+        elsewhere, for another outcome, for what no reply can hold, for a recipient that was answered already
+        or that the client has not named.
+        """
+        if self.verdicts is None or recipient not in self.accepted:
+            raise ValueError(f"{recipient!r} is nobody to whom the client wants an answer now")
+        self.verdicts.note(recipient, outcome)
 
     def remove_recipient(self, address: Address) -> None:
         """Drop every recipient with this address."""

@@ -23,9 +23,9 @@ class ListenerTests(SynchronousTestCase):
     def test_implicit(self) -> None:
         """Where TLS comes first there is only the client's certificate to talk about."""
         self.assertEqual(
-            Listener("tcp:465", True, client="require"), read_listener("465 client=require", implicit=True)
+            Listener("tcp:465", True, client="require"), read_listener("465 client=require", "smtps")
         )
-        error = self.assertRaises(ValueError, read_listener, "465 starttls=required", implicit=True)
+        error = self.assertRaises(ValueError, read_listener, "465 starttls=required", "smtps")
         self.assertIn("where TLS comes first", str(error))
 
     def test_mistakes(self) -> None:
@@ -49,4 +49,4 @@ class ListenerTests(SynchronousTestCase):
             ("25 client=ask", True),
         ):
             self.assertEqual(needs, read_listener(text).needs_tls, text)
-        self.assertTrue(read_listener("465", implicit=True).needs_tls)
+        self.assertTrue(read_listener("465", "smtps").needs_tls)

@@ -24,7 +24,8 @@ from qpsmtpd.factory import Functions
 from qpsmtpd.hooks import HOOKS
 from qpsmtpd.log import CALL, Event, Level
 from qpsmtpd.outcome import Code, Given, Policy
-from qpsmtpd.registry import MAX_REASONS, ON_ERROR, Registry
+from qpsmtpd.registry import ON_ERROR, Registry
+from qpsmtpd.settling import MAX_REASONS
 from qpsmtpd.smtp.reply import Next
 from qpsmtpd.testing.server import make_services
 from qpsmtpd.waiting import start

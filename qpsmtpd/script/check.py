@@ -14,7 +14,7 @@ from twisted.internet.endpoints import serverFromString
 
 from ..config import ConfigError, Line
 from ..corefiles import read_spool_mode
-from ..listening import PROXY, endpoint_description, read_listener
+from ..listening import KINDS, PROXY, endpoint_description, read_listener
 from ..loader import home_path
 from . import calls, reading
 from .finding import Finding, Findings, shown, summary
@@ -73,10 +73,10 @@ def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:
 
 
 def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
-    for name in ("listen", "smtps"):
+    for name in KINDS:
         for line in _lines(rehearsal, name):
             try:
-                listener = read_listener(line.text, implicit=name == "smtps")
+                listener = read_listener(line.text, name)
             except ValueError as error:
                 findings.add(str(error), line)
                 continue

@@ -201,6 +201,7 @@ _ROWS: Final = (
     Parameter("MAIL", "BODY", "8BITMIME", read_body),
     Parameter("MAIL", "SMTPUTF8", "SMTPUTF8", _none("SMTPUTF8")),
     Parameter("MAIL", "AUTH", "AUTH", read_auth),
+    Parameter("MAIL", "PRDR", "PRDR", _none("PRDR")),
     Parameter("MAIL", "RET", "DSN", read_ret),
     Parameter("MAIL", "ENVID", "DSN", read_envid),
     Parameter("RCPT", "NOTIFY", "DSN", read_notify),

@@ -4,6 +4,7 @@ A reply knows how it looks on the wire. It must not know who sends it, or why.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -97,6 +98,31 @@ class Reply:
         reply = Reply.__new__(Reply)
         reply._fill(self.code, self.status, self.lines, Next.CLOSE, self.octets)
         return reply
+
+
+class Replies(Reply):
+    """Say several things at once, as to the end of a message in LMTP (RFC 2033 section 4.2).
+
+    ``said`` are the single replies. Code, status and lines are those of the best one, by which the whole is
+    judged; the connection is closed if one of them wants that.
+    """
+
+    __slots__ = ("said",)
+
+    said: tuple[Reply, ...]
+
+    def __init__(self, said: Sequence[Reply]) -> None:
+        """Make one of those that go out; raises ValueError if there are none."""
+        best = min(said, key=_rank)
+        closes = any(one.next is Next.CLOSE for one in said)
+        octets = b"".join(one.octets for one in said)
+        self._fill(best.code, best.status, best.lines, Next.CLOSE if closes else Next.COMMAND, octets)
+        object.__setattr__(self, "said", tuple(said))
+
+
+def _rank(reply: Reply) -> int:
+    # Good is what is accepted, then what may be accepted later; 3yz is no verdict.
+    return reply.code if reply.code // 100 != 3 else 999
 
 
 @lru_cache(maxsize=512)

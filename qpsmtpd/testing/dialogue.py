@@ -8,6 +8,7 @@ A file begins with the server's making, a line each, and goes on with the dialog
     dns NAME TYPE VALUE    a record; `dns NAME failed` and `dns NAME silent` are names without answer
     client ADDRESS         where the client comes from
     option NAME: VALUE     max_connections or max_from_ip
+    lmtp                   the client speaks LMTP
 
     C: text                the client sends a line; lines that follow each other go out in one segment
     C! octets              the client sends octets as they are, with Python's escapes
@@ -38,10 +39,11 @@ from ..config import Config
 from ..factory import Functions
 from ..loader import Loader
 from ..outcome import OUTCOMES, Outcome
+from ..transaction import Transaction
 from .dns import MemoryResolver
 from .server import Client, Server
 
-HEADINGS = ("plugin", "config", "hook", "dns", "client", "option")
+HEADINGS = ("plugin", "config", "hook", "dns", "client", "option", "lmtp")
 
 
 class DialogueError(AssertionError):
@@ -83,7 +85,14 @@ class Dialogue:
             config.setdefault(name.strip(), []).append(value.strip())
         dns = _records(self.of("dns"))
         self.loader = self.loader or Loader(Config((), config))
-        server = Server(self.of("plugin"), config=config, dns=dns, spool=spool, loader=self.loader)
+        server = Server(
+            self.of("plugin"),
+            config=config,
+            dns=dns,
+            spool=spool,
+            loader=self.loader,
+            lmtp=bool(self.of("lmtp")),
+        )
         for name, _, value in (text.partition(":") for text in self.of("option")):
             setattr(server.factory, name.strip(), int(value))
         for text in self.of("hook"):
@@ -226,14 +235,33 @@ def _records(lines: list[str]) -> MemoryResolver:
 
 
 def add_hook(server: Server, text: str) -> None:
-    """Add a plugin that answers one hook: ``rcpt: OK``, ``mail: after 3 DENY no``, ``queue: raise``."""
+    """Add a plugin that answers one hook: ``rcpt: OK``, ``mail: after 3 DENY no``, ``queue: raise``.
+
+    ``queue: for a@b DENYSOFT full; for c@d OK; DENY no`` answers for single recipients first.
+    """
     names, _, verdict = text.partition(":")
     name, _, options = names.strip().partition(" ")
-    functions = Functions(server.services, {name: VERDICTS(verdict.strip(), server.clock)})
+    *single, verdict = verdict.split("; ")
+    decide = VERDICTS(verdict.strip(), server.clock)
+    functions = Functions(server.services, {name: _answering(single, decide) if single else decide})
     for option in options.split():
         key, _, value = option.partition("=")
         setattr(functions, key, float(value) if value.replace(".", "").isdigit() else value)
     server.registry.add(functions)
+
+
+def _answering(single: list[str], decide: Callable[[], Any]) -> Callable[[Transaction], Any]:
+    """Make the function of a hook that answers for recipients, those that are there, and then for all."""
+
+    def answer(transaction: Transaction) -> Any:
+        for text in single:
+            _, mailbox, word, *rest = text.split(maxsplit=3)
+            for recipient in transaction.recipients:
+                if recipient.address.mailbox == mailbox:
+                    transaction.answer(recipient, OUTCOMES[word](*rest))
+        return decide()
+
+    return answer
 
 
 def VERDICTS(text: str, clock: Clock) -> Callable[[], Any]:

@@ -16,9 +16,11 @@ from ..hooks import HOOKS
 from ..loader import Loader
 from ..log import Event, Level
 from ..plugin import Plugin
-from ..registry import Answer, Registry
+from ..registry import Registry
+from ..settling import Answer
 from ..smtp.address import Address
 from ..transaction import Recipient, Transaction
+from ..verdicts import BEFORE_QUEUE, Verdicts
 from ..waiting import start
 from .dns import MemoryResolver
 from .server import Values, make_services
@@ -60,6 +62,9 @@ class Tried:
         """Ask the plugin; give its answer, or a Deferred if it waits."""
         given = {"connection": self.connection, "transaction": self.transaction, **_made(arguments)}
         values = tuple(given.get(name, "") for name in HOOKS[hook].arguments)
+        verdicts = self.transaction.verdicts
+        if verdicts is not None and hook in (*BEFORE_QUEUE, "queue"):
+            return start(verdicts.ask(hook, self.registry, self.connection, self.transaction))
         return start(self.registry.ask(hook, self.connection, values))
 
     def ask(self, hook: str, **arguments: Any) -> Answer:
@@ -80,6 +85,8 @@ class Tried:
         self.transaction.size = len(octets)
         self.transaction.sender = Address.parse(sender)
         self.transaction.recipients = [Recipient(Address.parse(path)) for path in recipients]
+        self.transaction.accepted = list(self.transaction.recipients)
+        self.transaction.verdicts = Verdicts()
 
 
 def _made(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Server:
         spool: Path | None = None,
         loader: Loader | None = None,
         tls_context: Any = None,
+        lmtp: bool = False,
         max_connections: int = 0,
         max_from_ip: int = 0,
     ) -> None:
@@ -97,6 +98,7 @@ class Server:
             self.clock,
             self.engine,
             tls_context=tls_context,
+            lmtp=lmtp,
             max_connections=max_connections,
             max_from_ip=max_from_ip,
         )
