@@ -82,15 +82,12 @@ class Verdicts:
     ) -> Answer:
         """Make what a plugin has said count: who has an answer is no recipient for the plugins after it."""
         pending, self._pending = self._pending, {}
+        called_for = CALL.set((connection, implementation.hook))
         for recipient, said in pending.items():
-            outcome = settled(implementation, connection, said) if isinstance(said, Rejection) else said
-            if outcome is DECLINED:
-                continue
-            outcome = Outcome(_ALONE.get(outcome.code, outcome.code), outcome.text, outcome.status)
-            if noted(implementation, connection, outcome, 0.0, recipient.address.path) is DECLINED:
-                continue
-            self.judge = implementation.log_name
-            self.replies[recipient] = _reply(implementation.hook, outcome)
+            if (outcome := _judged(implementation, connection, recipient, said)) is not DECLINED:
+                self.judge = implementation.log_name
+                self.replies[recipient] = _reply(implementation.hook, outcome)
+        CALL.reset(called_for)
         transaction.recipients = [one for one in transaction.recipients if one not in self.replies]
         declined = isinstance(answer, Outcome) and answer.code is Code.DECLINED
         return OK if declined and self.replies and not transaction.recipients else answer
@@ -98,6 +95,18 @@ class Verdicts:
     def decided(self, transaction: Transaction) -> bool:
         """Tell whether nobody is to be asked any more: all are refused, or one is, and that is for all."""
         return bool(self.replies) and (not transaction.each or not transaction.recipients)
+
+
+def _judged(
+    implementation: Implementation, connection: Connection, recipient: Recipient, said: Outcome | Rejection
+) -> Outcome:
+    """Note what a plugin says; DECLINED if its arguments make nothing of it."""
+    outcome = settled(implementation, connection, said) if isinstance(said, Rejection) else said
+    if outcome is DECLINED:
+        return DECLINED
+    outcome = Outcome(_ALONE.get(outcome.code, outcome.code), outcome.text, outcome.status)
+    counts = noted(implementation, connection, outcome, 0.0, recipient.address.path) is not DECLINED
+    return outcome if counts else DECLINED
 
 
 def _reply(hook: str, outcome: Outcome) -> Reply:

@@ -1,4 +1,4 @@
-"""Lines of listen and smtps: the place and the policy."""
+"""Lines of listen, smtps and lmtp: the place and the policy."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -50,3 +50,22 @@ class ListenerTests(SynchronousTestCase):
         ):
             self.assertEqual(needs, read_listener(text).needs_tls, text)
         self.assertTrue(read_listener("465", "smtps").needs_tls)
+
+    def test_lmtp(self) -> None:
+        """LMTP has the same places and words, but not the port of SMTP (RFC 2033 section 5)."""
+        self.assertEqual(
+            Listener("unix:/run/lmtp:mode=660", starttls="off", lmtp=True),
+            read_listener("unix:/run/lmtp:mode=660 starttls=off", "lmtp"),
+        )
+        for text in ("24", "250", "127.0.0.1:2525", "unix:/run/25", "unix:25", "tcp:24:backlog=25"):
+            self.assertTrue(read_listener(text, "lmtp").lmtp, text)
+        for text in (
+            "25",
+            "[::1]:25",
+            "localhost:25 starttls=off",
+            "tcp:25:backlog=9",
+            "tcp:interface=127.0.0.1:port=25",
+            "haproxy:tcp6:025",
+        ):
+            error = self.assertRaises(ValueError, read_listener, text, "lmtp")
+            self.assertIn("not be spoken on port 25", str(error))

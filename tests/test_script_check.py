@@ -152,7 +152,7 @@ class RemarkTests(CheckCase):
 
 
 class ListenerTests(CheckCase):
-    """listen and smtps."""
+    """listen, smtps and lmtp."""
 
     def test_endpoints(self):
         """What can be listened on is told from what cannot."""
@@ -186,6 +186,15 @@ class ListenerTests(CheckCase):
             "unix:x:mode=rw",
         ]:
             self.assertNotEqual("", endpoint_trouble(reactor, text), text)
+
+    def test_lmtp(self):
+        """LMTP is looked at like SMTP, and is not spoken on port 25."""
+        self.write("lmtp", "unix:/run/lmtp:mode=660\n25\n24 starttls=required\ntcp:x")
+        self.assert_found(
+            "lmtp:2: error: LMTP must not be spoken on port 25",
+            "lmtp:3: error: TLS is wanted here",
+            "lmtp:4: error: 'tcp:x' is no address to listen on",
+        )
 
     def test_nothing_listens(self):
         """Nothing is bound, and no connection made."""

@@ -96,6 +96,7 @@ NAMES = st.sampled_from(
         "plugin_dirs",
         "listen",
         "smtps",
+        "lmtp",
         "me",
         "databytes",
         "spool_dir",

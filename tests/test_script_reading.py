@@ -106,12 +106,13 @@ class FileTests(CheckCase):
 
     def test_unreadable_everywhere(self):
         """A file that more than one part of the check reads is named once."""
-        for name in ("plugins", "logging", "listen", "smtps"):
+        for name in ("plugins", "logging", "listen", "smtps", "lmtp"):
             (self.directory / name).unlink(missing_ok=True)
             (self.directory / name).symlink_to(name)
         self.write("typo")
         self.assert_found(
             "listen: error: cannot be read",
+            "lmtp: error: cannot be read",
             "logging: error: cannot be read",
             "plugins: error: cannot be read",
             "plugins: error: no plugin accepts recipients",

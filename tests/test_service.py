@@ -65,6 +65,8 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(
             (["25", "587"], ["465"], ["192.0.2.53"]), (options.listen, options.smtps, options.dns)
         )
+        options = self.parse("--lmtp", "24", "--lmtp", "unix:/run/lmtp:mode=660")
+        self.assertEqual(["24", "unix:/run/lmtp:mode=660"], options.lmtp)
 
     def test_numbers(self) -> None:
         for words in (["--max-connections", "x"], ["--max-from-ip", "-1"], ["--loglevel", ""], ["--bogus"]):
@@ -185,6 +187,19 @@ class StartTests(Case):
         modes = [each.tls_context and each.tls_context.context.get_verify_mode() for each in factories]
         self.assertEqual([0, 1, None, 3], modes)
 
+    def test_lmtp(self) -> None:
+        """LMTP is spoken where config or options say so, and nowhere else."""
+        self.write("lmtp", "24")
+        self.running("--lmtp", "2400", "--lmtp", "unix:/run/lmtp:mode=660:lockfile=0")
+        self.assertEqual([2525, 2400], [server[0] for server in self.reactor.tcpServers])
+        self.assertIn(b" ESMTP ", self.connect(0).value())
+        self.assertIn(b" LMTP ", self.connect(1).value())
+        path, factory, _, mode, _ = self.reactor.unixServers[0]
+        self.assertEqual(("/run/lmtp", 0o660, True), (path, mode, factory._lmtp))
+        self.reactor.tcpServers.clear()
+        self.running()
+        self.assertEqual([2525, 24], [server[0] for server in self.reactor.tcpServers])
+
     def test_proxied(self) -> None:
         """Clients behind a load balancer are announced before they are greeted."""
         self.write("trusted_proxies", "192.0.2.1")
@@ -257,6 +272,8 @@ class MistakeTests(Case):
         for words, expected in (
             (["--listen", "25 starttls=required"], "no plugin has a certificate"),
             (["--listen", "25 starttls=x"], "25 starttls=x: starttls=x is none of"),
+            (["--lmtp", "localhost:25"], "localhost:25: LMTP must not be spoken on port 25"),
+            (["--lmtp", "24 starttls=required"], "no plugin has a certificate"),
         ):
             (line,) = self.refused(*words)
             self.assertIn(expected, line)

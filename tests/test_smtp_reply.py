@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.smtp.reply import MAX_CHALLENGE, MAX_LINE, Next, Reply
+from qpsmtpd.smtp.reply import MAX_CHALLENGE, MAX_LINE, Next, Replies, Reply
 
 QUICK = settings(max_examples=100, derandomize=True, deadline=None)
 TEXTS = st.text(alphabet=st.sampled_from("ab \n\r\0\tü\x7f\u2028"), max_size=60) | st.text(
@@ -180,3 +180,27 @@ class ValueTests(SynchronousTestCase):
         ):
             with self.subTest(status=status), self.assertRaises(ValueError):
                 Reply(550, "", status)
+
+
+class RepliesTests(SynchronousTestCase):
+    """Several replies in one (RFC 2033 section 4.2)."""
+
+    def test_octets(self) -> None:
+        """All go out, in order."""
+        said = [Reply(250, "a", "2.0.0"), Reply(552, "b\nc", "5.2.2"), Reply(250, "d")]
+        replies = Replies(said)
+        self.assertEqual(b"250 2.0.0 a\r\n552-5.2.2 b\r\n552 5.2.2 c\r\n250 d\r\n", replies.octets)
+        self.assertEqual(tuple(said), replies.said)
+
+    def test_judged_by_the_best(self) -> None:
+        """What was accepted for anybody is no refusal, and 3yz is no verdict."""
+        for codes, code in (([353, 552, 250, 250], 250), ([552, 452], 452), ([353, 554, 552], 552)):
+            self.assertEqual(code, Replies([Reply(each) for each in codes]).code)
+
+    def test_next(self) -> None:
+        """Whoever wants the connection closed gets that when all is said."""
+        self.assertIs(Next.COMMAND, Replies([Reply(250), Reply(550)]).next)
+        self.assertIs(Next.CLOSE, Replies([Reply(421, next=Next.CLOSE), Reply(250)]).next)
+
+    def test_nothing(self) -> None:
+        self.assertRaises(ValueError, Replies, [])

@@ -1,0 +1,62 @@
+"""What a killed server leaves of its UNIX socket does not stop the next one; a live socket stays."""
+
+import os
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from qpsmtpd.unixsocket import clear_socket
+
+
+class ClearTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # The path of a socket is short (108 octets), and that of a test is not.
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name, "lmtp")
+        self.lock = Path(directory.name, "lmtp.lock")
+        self.lock.symlink_to(str(os.getpid()))
+
+    def clear(self) -> list[str]:
+        clear_socket(UNIXServerEndpoint(MemoryReactorClock(), str(self.path)))
+        return sorted(path.name for path in self.path.parent.iterdir())
+
+    def bound(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        self.addCleanup(made.close)
+        made.bind(str(self.path))
+        return made
+
+    def test_dead(self) -> None:
+        """Where nobody listens any more, socket and lock go, whoever has the number in the lock now."""
+        self.bound().close()
+        self.assertEqual([], self.clear())
+
+    def test_alive(self) -> None:
+        """Where somebody listens all stays, and listening fails as it should."""
+        self.bound().listen()
+        self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
+
+    def test_busy(self) -> None:
+        """Somebody whose backlog is full lives, too."""
+        self.bound().listen(0)
+        waiting = socket.socket(socket.AF_UNIX)
+        self.addCleanup(waiting.close)
+        waiting.connect(str(self.path))
+        self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
+
+    def test_other_file(self) -> None:
+        """What is no socket is none of ours."""
+        self.path.write_text("mail")
+        self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
+
+    def test_nothing(self) -> None:
+        self.assertEqual(["lmtp.lock"], self.clear())
+
+    def test_other_endpoint(self) -> None:
+        clear_socket(TCP4ServerEndpoint(MemoryReactorClock(), 24))
+        self.assertTrue(self.lock.is_symlink())
