@@ -84,6 +84,7 @@ class Contract:
             self.set("k", 1)
             self.set("k", 2, lifetime)
             self.assertIsNone(self.get("k"))
+        self.assertEqual(0, self.successResultOf(self.store.purge()))
 
     def test_add(self) -> None:
         """A number grows and shrinks; its end stays what it was at first."""
@@ -158,6 +159,14 @@ class Contract:
             self.set(str(number), 1, 1)
             self.clock.advance(1)
         self.assertEqual(1, self.successResultOf(self.store.purge()))
+
+    def test_renewed(self) -> None:
+        """An entry that was given more time is not removed when the first is over."""
+        self.set("k", 1, 10)
+        self.set("k", 2, 100)
+        self.clock.advance(20)
+        self.set("new", 1)
+        self.assertEqual((2, 0), (self.get("k"), self.successResultOf(self.store.purge())))
 
     def test_full(self) -> None:
         """Past the limit those that end first make room, those that have ended before all others."""

@@ -170,9 +170,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         """Open the file, and make it if it is not there, while nobody else does."""
         if not self.path.exists():
-            for ending in ("-wal", "-shm"):  # of a file that was removed; they would spoil the new one
-                Path(f"{self.path}{ending}").unlink(missing_ok=True)
-            # SQLite gives its other files the mode of this one.
+            # SQLite gives its other files the mode of this one, and drops the log of one that was removed.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         elif not self.path.is_file():
             raise sqlite3.DatabaseError("not a file")
