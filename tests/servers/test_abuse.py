@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
-import subprocess
 import time
 import unittest
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from harness import PATIENCE, Server, need, running
+from harness import PATIENCE, Server, running
 from test_leaks import talk, wait_for
 
 MAX_GROWTH = 4096
@@ -140,66 +138,6 @@ class RealTimeTests(unittest.TestCase):
             third = self.enterContext(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE))
             self.assertRegex(third.recv(1000), reason)
             self.assertEqual(third.recv(1000), b"")
-
-
-class InjectionTests(unittest.TestCase):
-    """What stands in clear behind STARTTLS is never executed (RFC 3207 section 4.2)."""
-
-    server: Server
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        need("openssl")
-        cls.server = cls.enterClassContext(running({"flat_auth_pw": "user@example.org:secret\n"}))
-
-    def inject(self, *before: bytes) -> bytes:
-        """Inject commands behind STARTTLS, in one segment; give what is said within TLS to one NOOP."""
-        client = self.enterContext(talk(self.server))
-        for command in before:
-            client.sendall(command)
-            self.assertTrue(client.recv(4096))
-        client.sendall(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<evil@example.com>\r\n")
-        self.assertEqual(client.recv(4096), b"220 2.0.0 go ahead\r\n")
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with context.wrap_socket(client) as secret:
-            secret.sendall(b"NOOP\r\nMAIL FROM:<a@example.com>\r\nQUIT\r\n")
-            said = b""
-            while octets := secret.recv(4096):
-                said += octets
-        return said
-
-    def test_paths(self) -> None:
-        """Behind the greeting, EHLO, a message begun, AUTH cancelled: the injected EHLO and MAIL are gone."""
-        paths: list[tuple[bytes, ...]] = [
-            (),
-            (b"EHLO x\r\n",),
-            (b"EHLO x\r\n", b"MAIL FROM:<a@example.com>\r\n"),
-        ]
-        paths += [(b"EHLO x\r\n", b"AUTH LOGIN\r\n", b"*\r\n"), (b"EHLO x\r\n", b"AUTH PLAIN AGEAYg==\r\n")]
-        for path in paths:
-            with self.subTest(path):
-                replies = [line[:9] for line in self.inject(*path).splitlines()]
-                self.assertEqual(replies, [b"250 2.0.0", b"503 5.5.1", b"221 2.0.0"])
-
-    def test_openssl(self) -> None:
-        """openssl's own STARTTLS meets a session that has forgotten its EHLO."""
-        done = subprocess.run(
-            [
-                "openssl",
-                "s_client",
-                "-quiet",
-                "-starttls",
-                "smtp",
-                "-connect",
-                f"127.0.0.1:{self.server.port}",
-            ],
-            input=b"MAIL FROM:<a@example.com>\r\nquit\r\n",
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        self.assertIn(b"503 5.5.1 say EHLO first", done.stdout)
 
 
 if __name__ == "__main__":
