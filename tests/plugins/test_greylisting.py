@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from qpsmtpd import DECLINED, Address, Code, ConfigError, Level, Recipient, SettingError
 from qpsmtpd.kit import storedatabase
 from qpsmtpd.kit.storesqlite import SQLiteStores
-from qpsmtpd.testing import Tried
+from qpsmtpd.testing import Server, Tried
 
 MINUTE, DAY = 60, 86400
 ME = "<me@example.org>"
@@ -332,6 +332,17 @@ class StoreTests(Case):
         (item,) = self.successResultOf(other.of("greylisting").items())
         self.assertEqual(("192.0.2.1/32", [1_800_003_000, 1, 1], 3110400), item)
         self.successResultOf(other.close())
+
+    def test_the_store_hangs(self) -> None:
+        """The mail is delayed; what was asked meanwhile is forgotten."""
+        server = Server(["greylisting hook_timeout 5"])
+        client = server.connect()
+        client.say("HELO client.example")
+        server.threads.on = True
+        self.assertEqual("", client.say("MAIL FROM:<a@example.com>"))
+        server.advance(5)
+        self.assertEqual("451 4.3.0 internal error, please try again later\r\n", client.read())
+        self.assertEqual([], server.threads.waiting)
 
     def test_the_store_fails(self) -> None:
         """The mail passes, and the log says why."""
