@@ -35,6 +35,7 @@ READ: list[tuple[str, str, str | None, Any]] = [
     ("RCPT", "NOTIFY", "SUCCESS,FAILURE,DELAY", {"SUCCESS", "FAILURE", "DELAY"}),
     ("RCPT", "ORCPT", "rfc822;Bob+2Bx@Ivory.EDU", ("rfc822", "Bob+x@Ivory.EDU")),
     ("RCPT", "ORCPT", "x400;/G+3DBob;/", ("x400", "/G=Bob;/")),
+    ("RCPT", "ORCPT", "rfc822;+C3+A9@b", ("rfc822", "\u00e9@b")),
     ("RCPT", "ORCPT", "utf-8;\u00e9@b", ("utf-8", "\u00e9@b")),
     (
         "RCPT",
@@ -67,6 +68,7 @@ MALFORMED: list[tuple[str, str, list[str | None]]] = [
     ("MAIL", "ENVID", [None, "a=b", "a+b", "+0A", "+7F", "+C3+A9", "x" * 101]),
     ("RCPT", "NOTIFY", [None, "NEVER,FAILURE", "SUCCESS,", ",", "ALWAYS", "SUCCESS;DELAY"]),
     ("RCPT", "ORCPT", [None, "a@b", ";a@b", "rfc822;", "rfc822;a+b", "rfc822;+0D+0A", "rfc822;\u00e9@b"]),
+    ("RCPT", "ORCPT", ["rfc822;+7F", "rfc822;+C2+85", "rfc822;+E2+80+A8", "rfc822;+E9", "x;+ED+A0+80"]),
     ("RCPT", "ORCPT", ["rfc(822;a@b", "rfc822;" + "x" * 494, "utf-8;", "utf-8;a+20b", "utf-8;a\\b"]),
     ("RCPT", "ORCPT", ["utf-8;\\x{0}", "utf-8;\\x{e9}", "utf-8;\\x{D800}", "utf-8;\\x{1F}", "utf-8;\\x{85}"]),
     ("RCPT", "ORCPT", ["utf-8;\\x{110000}", "utf-8;\\x{00E9}", "utf-8;\\x{2028}", "utf-8;\u0085"]),

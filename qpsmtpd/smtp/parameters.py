@@ -23,6 +23,8 @@ MAX_ENVID: Final = 100
 
 # RFC 3461 sections 4.2 and 4.4: what is behind the xtext is graphic ASCII or white space.
 _PRINTABLE: Final = re.compile(r"[\t -~]+")
+# Postfix puts UTF-8 behind the xtext of ORCPT, too, with the type rfc822.
+_PRINTABLE_UTF8: Final = re.compile(r"[\t -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]+")
 _ADDRESS_TYPE: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # RFC 6533 section 3: QCHAR, UTF-8 as it is, and \x{HEX} for all else; no leading zeros, no surrogates.
@@ -120,7 +122,7 @@ def read_orcpt(value: str | None) -> OriginalRecipient:
         good = not _CONTROL.search(address)
     else:
         address = decode_xtext(encoded)
-        good = _PRINTABLE.fullmatch(address) is not None
+        good = _PRINTABLE_UTF8.fullmatch(address) is not None
     if not good:
         raise malformed("the address in ORCPT has characters that are not printable")
     return OriginalRecipient(kind, address)
