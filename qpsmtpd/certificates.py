@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from .tlsfiles import TLSConfigError
 
 EXPIRES_SOON: Final = timedelta(days=7)
+_BROKEN: Final = ("md5", "sha1")
 Stamp = tuple[int, int, int] | None
 
 
@@ -55,6 +56,11 @@ class Identity:
             yield f"{self.path}: certificate expires at {ends:%Y-%m-%d %H:%M} UTC"
         if self.certificate.issuer == self.certificate.subject:
             yield f"{self.path}: certificate is self-signed; clients that verify it will refuse it"
+        for certificate in (self.certificate, *self.chain):
+            # RFC 9325 section 4.5; what issued itself is trusted, or not, whatever its signature.
+            digest = _digest(certificate)
+            if digest in _BROKEN and certificate.issuer != certificate.subject:
+                yield f"{self.path}: certificate is signed with {digest}; clients will refuse it"
         if host and not _is_for(self.certificate, host):
             names = ", ".join(names_of(self.certificate)) or "nobody"
             yield f"{self.path}: certificate is not for {host} but for {names}"
@@ -69,6 +75,15 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
         return tuple(_printable(str(each.value)) for each in common)
     kinds = (x509.DNSName, x509.RFC822Name, x509.IPAddress)
     return tuple(_printable(str(each.value)) for each in extension.value if isinstance(each, kinds))
+
+
+def _digest(certificate: x509.Certificate) -> str:
+    """Name the digest of the signature; "" if that has none, or one that nobody knows."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return ""
+    return algorithm.name if algorithm else ""
 
 
 def _printable(text: str) -> str:

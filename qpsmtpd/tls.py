@@ -18,7 +18,14 @@ from zope.interface import implementer
 
 from .certificates import Identity, Stamp, names_of, read_certificates, stamp
 from .connection import TLSInfo
-from .tlscontext import ServerConnection, has_content, make_context, show, verify_clients
+from .tlscontext import (
+    ServerConnection,
+    has_content,
+    make_context,
+    show,
+    verify_clients,
+    without_forward_secrecy,
+)
 from .tlsfiles import TLSConfigError, TLSFiles, parse_protocols
 
 
@@ -132,6 +139,10 @@ class ServerTLS:
         found = list(self._protocols.warnings)
         for name, identity in self._identities.items():
             found += identity.warnings(now, name or self._host)
+        weak = without_forward_secrecy(self.context_factory.context)
+        if weak:
+            listed = ", ".join(weak[:3]) + (", ..." if len(weak) > 3 else "")
+            found.append(f"tls_ciphers: no forward secrecy (RFC 9325 section 4.1): {listed}")
         if self.files.dh and not has_content(self.files.dh):
             found.append(f"{self.files.dh}: no Diffie-Hellman parameters; DHE ciphers are off")
         return found

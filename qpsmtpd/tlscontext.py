@@ -76,6 +76,12 @@ def _select_protocol(connection: SSL.Connection, names: list[bytes]) -> bytes:
     raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
+def without_forward_secrecy(context: SSL.Context) -> list[str]:
+    """List the ciphers with which a key that is stolen one day opens all that was sent before."""
+    names = SSL.Connection(context, None).get_cipher_list()
+    return [name for name in names if not name.startswith(("TLS_", "ECDHE-", "DHE-"))]
+
+
 def show(context: SSL.Context, identity: Identity, authorities: list[x509.Certificate]) -> None:
     """Let the context show a certificate with its chain. Raises TLSConfigError."""
     with _blaming(identity.path, "OpenSSL refuses the certificate"):

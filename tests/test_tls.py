@@ -112,6 +112,14 @@ def sign(name: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, by: str
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def with_sha1(pem: bytes) -> bytes:
+    """Say that the digest of an RSA signature is SHA-1, with which cryptography signs no more."""
+    octets = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    sha256, sha1 = (b"\x2a\x86\x48\x86\xf7\x0d\x01\x01" + last for last in (b"\x0b", b"\x05"))
+    changed = x509.load_der_x509_certificate(octets.replace(sha256, sha1))
+    return changed.public_bytes(serialization.Encoding.PEM)
+
+
 class TLSTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -438,6 +446,25 @@ class WarningsTests(TLSTestCase):
         pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         files = TLSFiles(self.write("crt", sign(HOST, key, by="CA")), self.write("key", pem))
         self.assertEqual([], ServerTLS(files).warnings())
+
+    def test_digest(self) -> None:
+        """RFC 9325 section 4.5: a signature with SHA-1, of the certificate or of its chain, is told."""
+        files = self.make_rsa()
+        key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        new, root = sign(HOST, key, by="CA"), with_sha1(sign("CA", key))
+        old = with_sha1(new)
+        for chain, count in ((new + root, 0), (old, 1), (new + old + root, 1)):
+            files.certificate.write_bytes(chain)
+            warning = f"{files.certificate}: certificate is signed with sha1; clients will refuse it"
+            self.assertEqual([warning] * count, ServerTLS(files).warnings())
+
+    def test_ciphers(self) -> None:
+        """RFC 9325 section 4.1: tls_ciphers without forward secrecy are told."""
+        lines = ServerTLS(self.files, ciphers="ECDHE+AESGCM:AES128-SHA:AES256-SHA").warnings()
+        self.assertIn("tls_ciphers: no forward secrecy (RFC 9325 section 4.1): AES128-SHA, AES256-SHA", lines)
+        lines = ServerTLS(self.files, ciphers="kRSA+AES").warnings()
+        self.assertRegex("\n".join(lines), r"tls_ciphers: no forward secrecy .*: \S+, \S+, \S+, \.\.\.")
 
     def test_protocols(self) -> None:
         """A request for old protocols is answered with a warning."""
