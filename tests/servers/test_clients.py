@@ -1,4 +1,4 @@
-"""Real clients: swaks, curl, Python's smtplib, openssl, smtp-source."""
+"""Real clients: curl, Python's smtplib, openssl, smtp-source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ClientTests(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        need("swaks", "curl", "openssl", "smtp-source")
+        need("curl", "openssl", "smtp-source")
         context = running({"flat_auth_pw": ACCOUNT, "auth_mechanisms": "PLAIN LOGIN CRAM-MD5\n"})
         cls.server = cls.enterClassContext(context)
 
@@ -27,43 +27,6 @@ class ClientTests(unittest.TestCase):
         (message,) = self.server.take_messages(1)
         self.assertEqual(sent_part(message, text.encode()[:8]), text.encode())
         return message
-
-    def swaks(self, *options: str, port: int = 0) -> str:
-        envelope = ["--from", "a@example.com", "--to", "b@example.org", "--data", "-"]
-        server = f"127.0.0.1:{port or self.server.port}"
-        # swaks adds the last line end itself.
-        text = MESSAGE.removesuffix("\n").replace("\n", "\r\n")
-        done = run("swaks", "--server", server, *envelope, *options, stdin=text)
-        return done.stdout
-
-    def test_swaks_plain(self) -> None:
-        self.assertIn("250 2.0.0 Queued!", self.swaks())
-        self.assertIn(b"Received: from", self.check_delivery())
-
-    def test_swaks_starttls(self) -> None:
-        self.swaks("--tls")
-        self.assertIn(b"with ESMTPS (TLSv1.3", self.check_delivery())
-
-    def test_swaks_smtps(self) -> None:
-        self.swaks("--tls-on-connect", port=self.server.smtps_port)
-        self.assertIn(b"with ESMTPS (TLSv1.3", self.check_delivery())
-
-    def test_swaks_auth(self) -> None:
-        login = ["--auth-user", "user@example.org", "--auth-password", "secret word"]
-        for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
-            for tls, port in (("--tls", self.server.port), ("--tls-on-connect", self.server.smtps_port)):
-                with self.subTest(mechanism, tls=tls):
-                    self.swaks(tls, "--auth", mechanism, *login, port=port)
-                    self.assertIn(b"with ESMTPSA", self.check_delivery())
-        self.assertNotIn("c2VjcmV0IHdvcmQ", self.server.log.read_text())
-
-    def test_no_auth_in_clear_nor_with_a_wrong_password(self) -> None:
-        options = ["swaks", "--server", f"127.0.0.1:{self.server.port}", "--to", "b@example.org"]
-        login = ["--auth", "PLAIN", "--auth-user", "user@example.org", "--auth-password", "wrong"]
-        self.assertEqual(run(*options, *login, check=False).returncode, 28)
-        wrong = run(*options, "--tls", *login, check=False)
-        refusal = "535 5.7.8 PLAIN authentication failed for user@example.org from 127.0.0.1"
-        self.assertIn(refusal, wrong.stdout)
 
     def test_curl(self) -> None:
         for scheme, options in (("smtp", []), ("smtp", ["--ssl-reqd", "-k"]), ("smtps", ["-k"])):

@@ -158,6 +158,28 @@ class RefusalTests(unittest.TestCase):
         fates = {"good@example.org": "=>", "never@example.org": "**", "later@example.org": "=="}
         self.assertEqual(fates, {name: mark for name, mark in marks.items() if name in fates})
 
+    def test_prdr(self) -> None:
+        """Each recipient's verdict on the message is what Exim does with that recipient, by BDAT and DATA."""
+        fates = {"b@example.org": "->", "full@example.org": "==", "picky@example.org": "**"}
+        for options in (CHUNKS, LINES, {**SECRET, "hosts_try_chunking": "*"}):
+            with (
+                recording(more="verdicts\n") as server,
+                Exim(server.port, **options, hosts_try_prdr="*") as exim,
+            ):
+                exim.send(SHORT, "<good@example.org>", *(f"<{one}>" for one in fates))
+                (message,) = [one for one in server.messages() if record_of(one)["sender"]]
+                self.assertEqual(SHORT, sent_part(message, b"Subject: "))
+                self.assertIn("PRDR", record_of(message)["mail"])
+                marks, log = exim.fates(), exim.log()
+            self.assertEqual(
+                {**fates, "good@example.org": "=>"},
+                {one: marks[one] for one in marks if one != "a@example.com"},
+                log,
+            )
+            self.assertRegex(log, r"=> good@.* PRDR")
+            self.assertRegex(log, r"== full@.*452 4\.2\.2 mailbox full")
+            self.assertRegex(log, r"\*\* picky@.*552 5\.7\.1 not this one")
+
     def test_too_big(self) -> None:
         """Nothing of it arrives, and Exim gives it up; so it does with the bounce, which holds it all."""
         for options in (CHUNKS, LINES):
