@@ -5,6 +5,7 @@ The files that plugins read are declared by the plugins, see `Plugin.files`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,8 @@ from .kit.store import MAX_ENTRIES
 from .limits import Limits, read_value
 from .loader import home_path
 from .log import Level
+
+MOST_WORKERS: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,9 @@ _OWN: Final = {
     "max_from_ip": CoreFile(
         "connections", 0, "connections at once from one address; 421 past it; 0 is no limit"
     ),
+    "workers": CoreFile(
+        "processes or auto", "1", "processes that share the connections; auto is one for each CPU"
+    ),
     "trusted_proxies": CoreFile(
         "addresses or networks, one a line", "", "who is believed about its clients: PROXY, XCLIENT, XFORWARD"
     ),
@@ -126,6 +132,23 @@ def read_store(config: Config, spool: Path = Path("spool")) -> Path | None:
     return home_path(path.strip(), config.numbered("store")[0])
 
 
+def read_workers(config: Config) -> int:
+    """Read the number of processes that serve."""
+    try:
+        return worker_count(config.value("workers", CORE_FILES["workers"].default))
+    except ValueError as error:
+        raise config.error("workers", str(error), 0) from None
+
+
+def worker_count(text: str) -> int:
+    """Read a number of processes; ``auto`` is that of the CPUs that this one may use."""
+    if text == "auto":
+        return min(len(os.sched_getaffinity(0)), MOST_WORKERS) if hasattr(os, "sched_getaffinity") else 1
+    if not re.fullmatch("[0-9]{1,3}", text) or not 0 < int(text) <= MOST_WORKERS:
+        raise ValueError(f"{text!r} is not auto or a number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
 def read_trusted_proxies(config: Config) -> Networks:
     """Read who is believed about its clients; nobody by default."""
     try:
@@ -139,4 +162,5 @@ _READERS: Final[Mapping[str, Callable[[Config], object]]] = {
     "spool_perms": read_spool_mode,
     "store": read_store,
     "trusted_proxies": read_trusted_proxies,
+    "workers": read_workers,
 }

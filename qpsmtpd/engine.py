@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -47,7 +47,7 @@ class Engine:
         self.now = now
         self._process = f"{os.getpid():x}"
         self._due = 0.0
-        self._numbers = itertools.count(1)
+        self.numbers: Iterator[int] = itertools.count(1)
         self._messages = itertools.count(1)
         self.config.overlay = self._config_hook if registry.has("config") else None
         self.refresh()
@@ -85,8 +85,8 @@ class Engine:
         return connection.remote_ip in self.trusted_proxies and connection.notes.get("proxy") != UNKNOWN
 
     def next_number(self) -> int:
-        """Give the next connection its number, unique in this process's log."""
-        return next(self._numbers)
+        """Give the next connection its number, unique in the log of the server."""
+        return next(self.numbers)
 
     def message_id(self, connection: Connection) -> str:
         """Give an id for a Received field."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +15,7 @@ from twisted.internet.protocol import Factory
 from .answers import denial
 from .config import Config
 from .connection import Connection
+from .counts import Counts, Limit, LocalCounts
 from .engine import UNKNOWN, Engine
 from .kit.dns import Lookup, Resolver
 from .log import Level, Log
@@ -127,22 +127,21 @@ class SMTPFactory(Factory):
         connections, address = self.connections, protocol.session.connection.remote_ip
         if connections.draining:
             return SHUTTING_DOWN
-        if self.max_connections and len(connections) >= self.max_connections:
-            text = f"too many connections ({self.max_connections}), try again later"
-            return Reply(421, text, "4.3.2", Next.CLOSE)
-        if refused := self._too_many(address, connections.from_ip[address]):
-            return refused
-        connections.add(protocol)
-        return None
+        limit = connections.add(protocol, self.max_connections, self._most_from_ip)
+        return None if limit is None else self._too_many(address, limit)
 
-    def _too_many(self, address: str, others: int) -> Reply | None:
-        """Refuse a connection if there are too many others from its address."""
+    @property
+    def _most_from_ip(self) -> int:
+        """The limit of an address, if it is ours to enforce."""
         # A plugin that counts, as hosts_allow does, may have its own idea of the limit.
-        counted = self.max_from_ip and not self.engine.registry.has("pre-connection")
-        if not counted or others < self.max_from_ip:
-            return None
-        text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
-        return Reply(421, text, "4.7.0", Next.CLOSE)
+        return 0 if self.engine.registry.has("pre-connection") else self.max_from_ip
+
+    def _too_many(self, address: str, limit: Limit) -> Reply:
+        if limit is Limit.ADDRESS:
+            text = f"too many connections ({self.max_from_ip}) from {address}, try again later"
+            return Reply(421, text, "4.7.0", Next.CLOSE)
+        number = f" ({self.max_connections})" if limit is Limit.ALL else ""
+        return Reply(421, f"too many connections{number}, try again later", "4.3.2", Next.CLOSE)
 
     def gone(self, protocol: SMTPProtocol) -> None:
         """Count a connection out."""
@@ -153,7 +152,7 @@ class SMTPFactory(Factory):
         connection = session.connection
         session.regreet = self._regreet
         if self.engine.registry.has("pre-connection"):
-            facts = (self.connections.from_ip[connection.remote_ip], self.max_from_ip)
+            facts = (self.connections.counts.of(connection.remote_ip), self.max_from_ip)
             if answered := denial("pre-connection", await session.ask("pre-connection", *facts)):
                 return answered
         if session.limits.reverse_dns and "NAME" not in connection.notes.get("xclient", ()):
@@ -164,9 +163,10 @@ class SMTPFactory(Factory):
     async def _regreet(self, session: Session, before: str) -> Reply:
         """Greet a client whose proxy has named its address, as if it had come directly."""
         connections, address = self.connections, session.connection.remote_ip
-        connections.move(before, address)
-        if refused := self._too_many(address, connections.from_ip[address] - 1):
-            return refused
+        if not connections.counts.move(before, address):
+            return self._too_many(address, Limit.TABLE)
+        if self._most_from_ip and connections.counts.of(address) > self._most_from_ip:
+            return self._too_many(address, Limit.ADDRESS)
         return await self.greet(session)
 
     def _log_accepted(self, connection: Connection) -> None:
@@ -174,7 +174,7 @@ class SMTPFactory(Factory):
         self.engine.log.emit(
             Level.INFO,
             "Accepted connection %d/%d from %s / %s",
-            len(self.connections) - 1,
+            self.connections.counts.total - 1,
             self.max_connections,
             connection.remote_ip,
             connection.remote_host,
@@ -199,58 +199,56 @@ class SMTPFactory(Factory):
 
 
 class Connections:
-    """The open connections of a server, over all its listeners."""
+    """The open connections of a process, over all its listeners; ``counts`` may be of other processes too."""
 
-    def __init__(self) -> None:
-        self.from_ip: Counter[str] = Counter()
+    def __init__(self, counts: Counts | None = None) -> None:
+        self.counts: Counts = counts or LocalCounts()
         self._protocols: set[SMTPProtocol] = set()
-        self._empty: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
         self.draining = False  # the server is about to end
 
     def __len__(self) -> int:
         return len(self._protocols)
 
-    def add(self, protocol: SMTPProtocol) -> None:
-        """Count a connection in."""
-        self._protocols.add(protocol)
-        self.from_ip[protocol.session.connection.remote_ip] += 1
-
-    def move(self, before: str, after: str) -> None:
-        """Count a connection for another address."""
-        self.from_ip[after] += 1
-        self._discount(before)
-
-    def _discount(self, address: str) -> None:
-        self.from_ip[address] -= 1
-        if not self.from_ip[address]:
-            del self.from_ip[address]
+    def add(self, protocol: SMTPProtocol, most: int = 0, most_from_ip: int = 0) -> Limit | None:
+        """Count a connection in, or say which limit forbids it."""
+        limit = self.counts.take(protocol.session.connection.remote_ip, most, most_from_ip)
+        if limit is None:
+            self._protocols.add(protocol)
+        return limit
 
     def remove(self, protocol: SMTPProtocol) -> None:
         """Count a connection out."""
         if protocol not in self._protocols:
             return
         self._protocols.remove(protocol)
-        self._discount(protocol.session.connection.remote_ip)
-        if self._empty is not None and not self._protocols:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        self.counts.give_back(protocol.session.connection.remote_ip)
+        if not self._protocols:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
 
     def drain(self, clock: IReactorTime, grace: float) -> Deferred[None]:
         """End all sessions at once, but those that hold a message when it is answered or the time is over."""
         self.draining = True
         for protocol in list(self._protocols):
             protocol.shut_down()
+        return self.wait_for_all(clock, grace, self._cut)
+
+    def wait_for_all(self, clock: IReactorTime, patience: float, over: Callable[[], None]) -> Deferred[None]:
+        """Fire when no connection is left; if that takes more seconds than ``patience``, call ``over``."""
         if not self._protocols:
             return succeed(None)
         empty: Deferred[None] = Deferred()
-        self._empty = empty
-        timer = clock.callLater(grace, self._cut)
+        self._waiting.append(empty)
+        timer = clock.callLater(patience, over)
 
-        def over(_: None) -> None:
+        def cancel(result: object) -> None:
+            del result
             if timer.active():
                 timer.cancel()
 
-        return empty.addCallback(over)
+        return empty.addBoth(cancel)
 
     def _cut(self) -> None:
         for protocol in list(self._protocols):

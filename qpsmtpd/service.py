@@ -5,42 +5,34 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
-from .corefiles import read_spool_mode
+from .corefiles import read_spool_mode, read_workers, worker_count
 from .factory import Connections, SMTPFactory
+from .inheritance import Inheritance
 from .kit.store import StoreError
+from .ledger import Ledger
 from .listening import KINDS, PROXY, Listener, read_listener
 from .log import Level
+from .ports import PortService, endpoint_of
 from .proxied import ProxiedFactory
+from .reloading import Reloading
 from .spool import prepare_spool
-from .tlsfiles import TLSConfigError
 from .unixsocket import clear_socket
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
 SHUTDOWN_GRACE = 30.0
 """Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
-
-CERTIFICATE_CHECK = 60.0
-"""Seconds between looks at the certificate's files."""
-
-TICKET_KEYS = 86400.0
-"""Seconds between reloads without a reason: who steals today's keys cannot read older resumed sessions.
-
-RFC 9325 section 3.4 wants new keys for session tickets every week, say; OpenSSL makes them with the context.
-"""
 
 
 class Options(UsageOptions):
@@ -57,6 +49,7 @@ class Options(UsageOptions):
             None,
             "Connections at once, 0 for no limit [config/max_connections or 1000]",
         ],
+        ["workers", None, None, "Processes that serve, or auto: one for each CPU [config/workers or 1]"],
         ["max-from-ip", None, None, "Connections at once from one address [config/max_from_ip or 0]"],
         ["loglevel", None, None, "Log up to this level, 0 to 7, if no logging plugin is loaded"],
     ]
@@ -85,11 +78,27 @@ class Options(UsageOptions):
         """Ask this name server, HOST[:PORT]; repeatable [config/dns_servers or the system's]"""
         self.dns.append(server)
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Keep the words, for other processes of this server."""
+        self.words = list(options or ())
+        self.started_in = str(Path.cwd())  # twistd may change it
+        super().parseOptions(options)
+
     def postOptions(self) -> None:
         """Check the numbers."""
+        try:
+            worker_count(self["workers"] or "1")
+        except ValueError as error:
+            raise UsageError(f"--workers: {error}") from None
         for name in ("max-connections", "max-from-ip", "loglevel"):
             if self[name] is not None and not re.fullmatch("[0-9]{1,6}", self[name]):
                 raise UsageError(f"--{name} takes a number of at least 0, not {self[name]!r}")
+
+    def worker_count(self) -> int:
+        """Give the number of processes that serve."""
+        if self["workers"] is not None:
+            return worker_count(self["workers"])
+        return read_workers(Config(config_directories(self["config"], os.environ)))
 
     def number(self, name: str, config: Config, default: int) -> int:
         """Give an option, else the setting of that name."""
@@ -97,22 +106,18 @@ class Options(UsageOptions):
         return int(given) if given is not None else config.number(name.replace("-", "_"), default)
 
 
-def makeService(options: Options, reactor: Any = None) -> MailService:
-    """Build the server; a mistake ends the process with a line for each and status 1."""
-    if reactor is None:
-        from twisted.internet import reactor
-    try:
-        return MailService(options, reactor)
-    except (BuildError, ConfigError, TLSConfigError, UsageError, OSError) as error:
-        raise SystemExit("\n".join(f"qpsmtpd: {line}" for line in str(error).splitlines())) from None
-
-
 class MailService(MultiService):
     """Listeners, the engine behind them, and what signals do to both."""
 
-    def __init__(self, options: Options, reactor: Any) -> None:
+    def __init__(self, options: Options, reactor: Any, inheritance: Inheritance | None = None) -> None:
         super().__init__()
         self.reactor = reactor
+        self.inheritance = inheritance or Inheritance()
+        self.ports: list[PortService] = []
+        self.serving: Deferred[None] = Deferred()
+        """Fires when clients are served, or with what keeps a worker from it."""
+        self.upgrade: Callable[[], None] = lambda: None
+        self._ending = self._hears_signals = False
         self.built = _build(options, reactor)
         engine = self.built.engine
         assert engine is not None
@@ -122,22 +127,25 @@ class MailService(MultiService):
             engine.log.observe(int(options["loglevel"]))
         self._spool_mode = read_spool_mode(config)
         self._grace = config.seconds("shutdown_grace", SHUTDOWN_GRACE)
-        self._connections = Connections()
+        self._connections = self._share_counts() if self.inheritance.is_worker else Connections()
         self._max_connections = options.number("max-connections", config, 1000)
         self._max_from_ip = options.number("max-from-ip", config, 0)
-        self.endpoints: list[Any] = []
-        self.listens: list[str] = []
         for kind, given in zip(KINDS, (options.listen, options.smtps, options.lmtp), strict=True):
             texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
-            self.listens += self._listeners(texts, kind)
-        self._certificate_timer: Any = None
-        self._certificate_read: float = reactor.seconds()
-        for warning in self.built.tls.warnings() if self.built.tls else ():
-            engine.log.emit(Level.WARN, "%s", warning)
+            self._listen(texts, kind)
+        self._reloading = Reloading(self.built, engine, reactor)
+        if not self.inheritance.is_worker:
+            self._reloading.warn()
 
-    def _listeners(self, texts: Iterable[str], kind: str) -> Sequence[str]:
-        listeners = [self._read_listener(text, kind) for text in texts]
-        for listener in listeners:
+    def _share_counts(self) -> Connections:
+        """Count and number connections together with the other workers."""
+        given = self.inheritance
+        ledger = Ledger(given.ledger, given.workers, given.capacity, given.worker)
+        self.engine.numbers = ledger.numbers()
+        return Connections(ledger)
+
+    def _listen(self, texts: Iterable[str], kind: str) -> None:
+        for listener in [self._read_listener(text, kind) for text in texts]:
             description = listener.description
             factory: Any = self._factory(listener)
             # Twisted would wrap the factory too, but tell it of a connection too early.
@@ -147,15 +155,12 @@ class MailService(MultiService):
                     raise ConfigError(f"{description}: nobody may connect there: trusted_proxies is empty")
                 factory = ProxiedFactory(factory)
             try:
-                endpoint = serverFromString(self.reactor, place)
+                endpoint = endpoint_of(self.reactor, place, self.inheritance.sockets.get(description))
             except Exception as error:  # whatever a parser of endpoints stumbles over
                 raise ConfigError(f"{description}: no address to listen on: {error}") from None
-            self.endpoints.append(endpoint)
-            service = StreamServerEndpointService(endpoint, factory)
-            # twistd ends with status 1 and the reason if a port cannot be bound.
-            service._raiseSynchronously = True
-            service.setServiceParent(self)
-        return [listener.description for listener in listeners]
+            port = PortService(endpoint, factory, description)
+            port.setServiceParent(self)
+            self.ports.append(port)
 
     def _read_listener(self, text: str, kind: str) -> Listener:
         try:
@@ -185,10 +190,13 @@ class MailService(MultiService):
 
         Who sees a port open may send HUP, which would end a process that does not catch it.
         """
+        self._hears_signals = True
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
+        signal.signal(signal.SIGUSR2, lambda *_: self.reactor.callFromThread(self.upgrade))
         try:
-            for endpoint in self.endpoints:
-                clear_socket(endpoint)
+            for port in self.ports:
+                if port.name not in self.inheritance.sockets:
+                    clear_socket(port.endpoint)
             super().privilegedStartService()
         except (CannotListenError, OSError, OverflowError) as error:
             raise SystemExit(f"qpsmtpd: cannot listen: {error}") from None
@@ -198,9 +206,15 @@ class MailService(MultiService):
         self._prepare_spool()
         self._open_store()
         super().startService()
-        for description in self.listens:
-            self.engine.log.emit(Level.INFO, "Listening on %s", description)
-        self._watch_certificate()
+        self._reloading.watch()
+        if not self.inheritance.is_worker:
+            for port in self.ports:
+                self.engine.log.emit(Level.INFO, "Listening on %s", port.name)
+        self.serve()
+
+    def serve(self) -> None:
+        """Say that we serve."""
+        self.serving.callback(None)
 
     def _prepare_spool(self) -> None:
         """Make the spool directory only now, as the user that twistd has become."""
@@ -219,43 +233,42 @@ class MailService(MultiService):
 
     def reload(self) -> None:
         """Read configuration, limits and certificates again; what is wrong keeps its old value."""
-        self.engine.log.emit(Level.NOTICE, "reloading the configuration")
-        self.built.config.forget()
-        try:
-            self.engine.refresh()
-        except ConfigError as error:
-            self.engine.log.emit(Level.ERROR, "%s; the old settings stay in force", error)
-        self._reload_certificate()
-        for plugin in self.engine.registry.plugins:
-            try:
-                plugin.reload()
-            except Exception as error:
-                self.engine.log.emit(Level.ERROR, "cannot reload: %s", error, plugin=plugin.log_name)
+        self._reloading.reload()
 
-    def _reload_certificate(self) -> None:
-        tls = self.built.tls
-        if tls is None:
-            return
-        self._certificate_read = self.reactor.seconds()
-        try:
-            tls.reload()
-        except TLSConfigError as error:
-            self.engine.log.emit(Level.ERROR, "%s; the old certificate stays in use", error)
-        for warning in tls.warnings():
-            self.engine.log.emit(Level.WARN, "%s", warning)
+    def finish(self) -> None:
+        """Leave accepting to who shares the sockets, and end with the last session or the time of grace."""
+        for port in self.ports:
+            port.release()
+        self._connections.wait_for_all(self.reactor, self._grace, self.end).addCallback(lambda _: self.end())
 
-    def _watch_certificate(self) -> None:
-        """Look whether the certificate's files were replaced, as certbot does."""
-        if self.built.tls is None:
-            return
-        if self.built.tls.changed() or self.reactor.seconds() - self._certificate_read >= TICKET_KEYS:
-            self._reload_certificate()
-        self._certificate_timer = self.reactor.callLater(CERTIFICATE_CHECK, self._watch_certificate)
+    def orphaned(self) -> None:
+        """End, for the parent has died; at once if that was told to us to end already."""
+        if self._ending:
+            self.kill()
+        else:
+            self.engine.log.emit(Level.ERROR, "the parent process has died: ending")
+            self.end()
+
+    def kill(self) -> None:
+        """End at once; whoever was not told 250 keeps the message."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the process in order, as TERM does."""
+        if not self._ending:
+            self._ending = True
+            self.reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, end the sessions, those that hold a message within the grace time."""
-        if self._certificate_timer is not None and self._certificate_timer.active():
-            self._certificate_timer.cancel()
+        self._ending = True
+        if self._hears_signals:
+            # A worker may be told twice: by who tells all processes, and by the parent.
+            again = signal.SIG_IGN if self.inheritance.is_worker else lambda *_: self.kill()
+            signal.signal(signal.SIGTERM, again)
+            signal.signal(signal.SIGINT, again)
+        self._reloading.stop()
         stopped = maybeDeferred(super().stopService)
         stopped.addCallback(lambda _: self._connections.drain(self.reactor, self._grace))
         stopped.addCallback(lambda _: self.built.services.store.close())

@@ -133,7 +133,7 @@ class LimitTests(Case):
         server = Server(max_from_ip=1)
         self.greetings(server, *["192.0.2.1"] * 5)
         self.assertEqual(
-            (1, 1), (len(server.factory.connections), server.factory.connections.from_ip["192.0.2.1"])
+            (1, 1), (len(server.factory.connections), server.factory.connections.counts.from_ip["192.0.2.1"])
         )
         self.clients[0].drop()
         self.assertEqual(["220 mail."], self.greetings(server, "192.0.2.1"))
@@ -168,7 +168,9 @@ class LimitTests(Case):
         self.greetings(server, *["192.0.2.1"] * 4)
         for client in self.clients:
             client.drop()
-        self.assertEqual((0, {}), (len(server.factory.connections), dict(server.factory.connections.from_ip)))
+        self.assertEqual(
+            (0, {}), (len(server.factory.connections), dict(server.factory.connections.counts.from_ip))
+        )
         self.assertEqual([], server.clock.getDelayedCalls())
 
 

@@ -116,7 +116,7 @@ class ProxiedTests(SynchronousTestCase):
         connection = self.client.protocol.wrappedProtocol.session.connection
         facts = (connection.remote_ip, connection.remote_port, connection.local_ip, connection.local_port)
         self.assertEqual(("192.0.2.77", 5555, "192.0.2.25", 25), facts)
-        self.assertEqual({"192.0.2.77": 1}, self.server.factory.connections.from_ip)
+        self.assertEqual({"192.0.2.77": 1}, self.server.factory.connections.counts.from_ip)
 
     def test_trust(self) -> None:
         """A proxy behind a proxy may speak for others; a client of unknown address may not."""

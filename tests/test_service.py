@@ -12,10 +12,12 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.certificates import make_self_signed
+from qpsmtpd.daemon import makeService
 from qpsmtpd.listening import endpoint_description
 from qpsmtpd.log import Event, Level
 from qpsmtpd.proxied import ProxiedFactory
-from qpsmtpd.service import CERTIFICATE_CHECK, TICKET_KEYS, MailService, Options, makeService
+from qpsmtpd.reloading import CERTIFICATE_CHECK, TICKET_KEYS
+from qpsmtpd.service import MailService, Options
 
 PLUGIN = """\
 from qpsmtpd import OK, Plugin
@@ -322,7 +324,8 @@ class ReloadTests(Case):
 
     def test_signal(self) -> None:
         """HUP asks for it, in the reactor's own time, from the moment that a port is open."""
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         service = self.service()
         called: list[Any] = []
         self.reactor.callFromThread = called.append

@@ -170,13 +170,13 @@ class GreetingTests(Case):
         server = self.server({"trusted_proxies": [PROXY, "192.0.2.2"]}, max_from_ip=1)
         first, second = server.connect(PROXY), server.connect("192.0.2.2")
         first.say("XCLIENT ADDR=192.0.2.7")
-        self.assertEqual({"192.0.2.7": 1, "192.0.2.2": 1}, server.factory.connections.from_ip)
+        self.assertEqual({"192.0.2.7": 1, "192.0.2.2": 1}, server.factory.connections.counts.from_ip)
         self.assertEqual("220", first.say("XCLIENT ADDR=192.0.2.7")[:3])
         said = second.say("XCLIENT ADDR=192.0.2.7").splitlines()
         self.assertEqual("421 4.7.0 too many connections (1) from 192.0.2.7, try again later", said[-1])
         first.drop()
         second.drop()
-        self.assertEqual({}, server.factory.connections.from_ip)
+        self.assertEqual({}, server.factory.connections.counts.from_ip)
 
     def test_tls_stays(self) -> None:
         """TLS is between the proxy and us."""

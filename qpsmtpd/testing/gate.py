@@ -25,6 +25,7 @@ from zope.interface import provider
 
 from ..body import Body
 from ..connection import Connection
+from ..counts import LocalCounts
 from ..factory import Functions
 from ..protocol import SMTPProtocol
 from ..session import Session
@@ -212,7 +213,8 @@ class _Run:
         connections = self.server.factory.connections
         yield from _named("a delayed call", self.server.clock.getDelayedCalls())
         yield from _named("connections", [len(connections)] if len(connections) else [])
-        yield from _named("a count of connections from", connections.from_ip)
+        assert isinstance(connections.counts, LocalCounts)
+        yield from _named("a count of connections from", connections.counts.from_ip)
         yield from _named("a file", (path.name for path in self.spool.iterdir()))
         for held in self._held:
             yield from _named("a question that waits", held.waiting)

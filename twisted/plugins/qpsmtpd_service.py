@@ -3,5 +3,5 @@
 from twisted.application.service import ServiceMaker
 
 qpsmtpd_service = ServiceMaker(
-    "qpsmtpd", "qpsmtpd.service", "An extensible SMTP server: every decision is a plugin's", "qpsmtpd"
+    "qpsmtpd", "qpsmtpd.daemon", "An extensible SMTP server: every decision is a plugin's", "qpsmtpd"
 )

@@ -1,0 +1,148 @@
+"""Listening sockets that several processes share: bound by one, taken over by others, closed one by one.
+
+Who shares a socket may close it, but neither shut it down nor remove its path: that ends it for all.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, cast
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.unix import Port as UNIXPort
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+
+class PortService(StreamServerEndpointService):
+    """A listener, known by the line that asks for it."""
+
+    # twistd ends with status 1 and the reason if a port cannot be bound.
+    _raiseSynchronously = True
+
+    def __init__(self, endpoint: IStreamServerEndpoint, factory: Factory, name: str) -> None:
+        super().__init__(endpoint, factory)
+        self.name = name
+        self._port: Any = None
+        self._released = False
+
+    def privilegedStartService(self) -> None:
+        """Bind, or take over."""
+        super().privilegedStartService()
+        assert self._waitingForPort is not None
+        self._waitingForPort.addCallback(self._bound)
+
+    def _bound(self, port: Any) -> Any:
+        self._port = port
+        return port
+
+    def share(self) -> int:
+        """Give the socket's descriptor for others to inherit; LookupError if there is none."""
+        if not hasattr(self._port, "fileno"):
+            raise LookupError(f"{self.name}: is no socket that processes could share")
+        self._port._shouldShutdown = False
+        return cast("int", self._port.fileno())
+
+    def hold(self) -> None:
+        """Accept nothing here: clients wait for those who share the socket."""
+        self._port.stopReading()
+
+    def release(self) -> None:
+        """Close it here; those who share it go on."""
+        if self._port is not None and not self._released:
+            self._released = True
+            self._port.stopReading()
+            self._port.socket.close()
+
+    def stopService(self) -> Deferred[None]:
+        """Close it, and remove its path if it has one."""
+        if self._released:
+            self.running = False
+            return succeed(None)
+        return cast("Deferred[None]", super().stopService())
+
+
+def endpoint_of(reactor: Any, description: str, descriptor: int | None) -> Any:
+    """Make an endpoint that binds, or takes over what is inherited. Raises whatever its parser does."""
+    if descriptor is None:
+        return serverFromString(reactor, description)
+    adopting = AdoptingReactor(reactor, descriptor)
+    if description.startswith("systemd:"):
+        return AdoptingEndpoint(adopting)
+    return serverFromString(adopting, description)
+
+
+class AdoptingReactor:
+    """A reactor that takes a socket over where it is asked to bind one, for endpoints of any kind."""
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: object, factory: Factory, backlog: int = 50, interface: str = "") -> Any:
+        """Take over a TCP socket."""
+        del port, backlog, interface
+        return self.adopt(factory)
+
+    def listenSSL(
+        self, port: object, factory: Factory, context: Any, *others: object, **named: object
+    ) -> Any:
+        """Take over a TCP socket, and speak TLS there."""
+        del port, others, named
+        return self.adopt(TLSMemoryBIOFactory(context, False, factory))
+
+    def listenUNIX(self, path: object, factory: Factory, *others: object, **named: object) -> Any:
+        """Take over a UNIX socket."""
+        del path, others, named
+        return self.adopt(factory)
+
+    def adopt(self, factory: Any) -> Any:
+        """Make the port."""
+        with socket.socket(fileno=os.dup(self._descriptor)) as shared:
+            family = shared.family
+            shared.setblocking(False)
+        if family == socket.AF_UNIX:
+            port = AdoptedUNIXPort._fromListeningDescriptor(self._reactor, self._descriptor, factory)
+            port.startListening()
+        else:
+            port = self._reactor.adoptStreamPort(self._descriptor, family, factory)
+        os.close(self._descriptor)
+        return port
+
+
+@implementer(IStreamServerEndpoint)
+class AdoptingEndpoint:
+    """An endpoint that is nothing but the socket."""
+
+    def __init__(self, reactor: AdoptingReactor) -> None:
+        self._reactor = reactor
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Take it over."""
+        return succeed(self._reactor.adopt(factory))
+
+
+class AdoptedUNIXPort(UNIXPort):
+    """A UNIX socket that was bound before. Twisted's would set the mode of its path anew, for everybody."""
+
+    factory: Any
+    fileno: Any
+
+    def startListening(self) -> None:
+        """Begin to accept."""
+        self.factory.doStart()
+        shared: Any = self._preexistingSocket
+        self.socket, self._preexistingSocket = shared, None
+        self.fileno = shared.fileno
+        self._shouldShutdown = False
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()
