@@ -14,6 +14,12 @@ fails none stays. A kill at any moment leaves each copy whole or absent. A deliv
 gone, or whose time is over, is dropped as long as it is not linked. Directories are made when they are
 missing; what a killed server left in ``tmp`` is removed at the start, 36 hours later.
 
+Where each recipient is answered by itself (LMTP, PRDR), a Maildir of a template that fails is a refusal
+of its recipient only.
+
+Where each recipient is answered by itself (LMTP, PRDR), a Maildir of a template that fails is a refusal of
+its recipient only.
+
 On top of the message are ``Return-Path`` (one that was there is dropped) and ``Delivered-To``: in a
 Maildir of a template for its recipient, else for each one, the last on top. Lines end with LF, as
 Maildir readers expect, else the message is what the client sent, octet by octet; with ``crlf`` they end
@@ -30,6 +36,7 @@ case does not matter.
 
 import errno
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.python.failure import Failure
@@ -40,6 +47,7 @@ from qpsmtpd.kit.maildir import Delivery, make_maildir, remove_stale
 RETURN_PATH = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 UNSAFE = re.compile(r"[^-A-Za-z0-9+_.,@=]")
+NO_DIRECTORY = dsn.addr_bad_dest_syntax("a recipient's address cannot be a directory")
 
 
 class Maildir(Plugin):
@@ -90,41 +98,62 @@ class Maildir(Plugin):
         return sum(map(remove_stale, self.base.glob(pattern)))
 
     async def hook_queue(self, transaction: Transaction) -> Outcome:
-        """Deliver; the transaction stays as it is."""
+        """Deliver; the message stays as it is."""
         assert transaction.header is not None
         assert transaction.body is not None
+        each = bool(self.parts) and not transaction.all_or_none
         copies = self.copies(transaction)
-        if copies is None:
-            return dsn.addr_bad_dest_syntax("a recipient's address cannot be a directory")
-        crlf = self.crlf or transaction.binary
+        nowhere = [one for one in transaction.recipients if self.parts and one.address not in copies]
+        if nowhere and not each:
+            return NO_DIRECTORY
+        for recipient in nowhere:
+            transaction.answer(recipient, NO_DIRECTORY)
         # Opened here: the spool file may be gone when the thread begins.
-        delivery = Delivery(copies, transaction.body.open(), mode=int(self.mode, 8), crlf=crlf)
+        body, crlf = transaction.body.open(), self.crlf or transaction.binary
+        delivery = Delivery(list(copies.values()), body, mode=int(self.mode, 8), crlf=crlf)
         try:
-            files = await self.run_in_thread(delivery.run)
+            files = await self.run_in_thread(delivery.run_each if each else delivery.run)
         except OSError as error:
-            self.log.warn("error, cannot deliver: %s", error)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return dsn.sys_disk_full()
-            return dsn.sys_unspecified("the message could not be stored, please try again later")
+            return self.refusal(error)
         except BaseException:  # the time is over, or the client gone
             delivery.abandoned = True
             raise
-        self.log.info("pass, %s", files[0] if len(files) == 1 else f"{len(files)} copies")
+        if each:
+            files = self.answer_failures(transaction, dict(zip(copies, files, strict=True)))
+        if files:
+            self.log.info("pass, %s", files[0] if len(files) == 1 else f"{len(files)} copies")
         known = MESSAGE_ID.search(transaction.header.get("Message-Id"))
         return OK(f"Queued! {known[0]}" if known else "Queued!")
 
-    def copies(self, transaction: Transaction) -> list[tuple[Path, bytes]] | None:
-        """Give each copy's Maildir and what stands there above the body; None if an address forbids it."""
+    def answer_failures(
+        self, transaction: Transaction, results: Mapping[Address | None, Path | OSError]
+    ) -> list[Path]:
+        """Refuse those whose Maildir has failed; give the files of the others."""
+        failed = {
+            address: self.refusal(error) for address, error in results.items() if isinstance(error, OSError)
+        }
+        for recipient in transaction.recipients:
+            if recipient.address in failed:
+                transaction.answer(recipient, failed[recipient.address])
+        return [file for file in results.values() if isinstance(file, Path)]
+
+    def refusal(self, error: OSError) -> Outcome:
+        """Say that a delivery has failed; only the log is told why."""
+        self.log.warn("error, cannot deliver: %s", error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return dsn.sys_disk_full()
+        return dsn.sys_unspecified("the message could not be stored, please try again later")
+
+    def copies(self, transaction: Transaction) -> dict[Address | None, tuple[Path, bytes]]:
+        """Give each copy's Maildir and what stands there above the body; for all, or for each that may be."""
         lines = f"Return-Path: {transaction.reverse_path.path}\r\n".encode("utf-8", "surrogateescape")
         header = RETURN_PATH.sub(b"", bytes(transaction.header or b"")) + b"\r\n"
         addresses = list(dict.fromkeys(recipient.address for recipient in transaction.recipients))
         if not self.parts:
             lines += b"".join(delivered_to(address) for address in reversed(addresses))
-            return [(self.base, lines + header)]
-        found = [(self.mailbox(address), address) for address in addresses]
-        if any(path is None for path, _ in found):
-            return None
-        return [(path, lines + delivered_to(address) + header) for path, address in found if path]
+            return {None: (self.base, lines + header)}
+        found = ((address, self.mailbox(address)) for address in addresses)
+        return {address: (path, lines + delivered_to(address) + header) for address, path in found if path}
 
     def mailbox(self, address: Address) -> Path | None:
         """Give the Maildir of a recipient, None if it would be another directory than the template says."""

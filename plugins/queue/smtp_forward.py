@@ -1,9 +1,10 @@
 """Hand each message to another SMTP server while the client waits: what that one answers, the client hears.
 
-``queue/smtp-forward HOST [PORT] [xclient] [tls POLICY] [ca FILE] [helo NAME] [...timeout SECONDS]``
+``queue/smtp-forward HOST [PORT] [lmtp] [xclient] [tls POLICY] [ca FILE] [helo NAME] [...timeout SECONDS]``
 
-HOST is a name or an address, IPv6 in brackets; PORT is 25 if not given. ``helo`` is what we call ourselves,
-else what is in ``me``. ``tls`` says what to demand of the connection:
+HOST is a name, an address, IPv6 in brackets, or the absolute path of a UNIX socket; PORT is 25 if not given.
+``lmtp`` speaks LMTP (RFC 2033), as to Dovecot; PORT is 24 then. ``helo`` is what we call ourselves, else what
+is in ``me``. ``tls`` says what to demand of the connection:
 
 * ``none``: never ask for TLS
 * ``may`` (default): TLS where it works, whoever the server is; in clear otherwise
@@ -25,12 +26,14 @@ DSN (RET, ENVID, NOTIFY, ORCPT) is passed on, and if ``extensions`` names them R
 only), MT-PRIORITY and FUTURERELEASE. Clients are offered what the next hop offered when we last connected:
 nothing before the first message. A message with what it has ceased to offer is delayed, as below.
 
-The client gets one reply for all its recipients, so the message is sent only if all are accepted: a refused
-one keeps it from the others. The reply is what the next hop says, with its enhanced status. If recipients
-are refused, each is named with the reply to it, ten at most. The reply is 452 if any refusal is temporary
-(the client tries again, and no recipient is lost), else 552. Whatever goes wrong before MAIL is about the
-next hop and not about the message: refused connection or greeting, TLS, XCLIENT, extensions. It is 452
-4.4.1, and only the log tells why.
+A client that hears a reply for each recipient (LMTP, PRDR) hears the next hop's for each. Others get one for
+all, so the message is sent only if all are accepted: a refused one keeps it from the others. With ``lmtp``
+they may name one recipient a message, and are told 452 4.5.3 at the others, for which they come again: the
+next hop may refuse one when another has the message already. The reply is what the next hop says, with its
+enhanced status. If recipients are refused, each is named with the reply to it, ten at most. The reply is 452
+if any refusal is temporary (the client tries again, and no recipient is lost), else 552. Whatever goes wrong
+before MAIL is about the next hop and not about the message: refused connection or greeting, TLS, XCLIENT,
+extensions. It is 452 4.4.1, and only the log tells why.
 
 Time limits in seconds, those of RFC 5321 section 4.5.3.2: ``connect_timeout`` 60, ``command_timeout`` 300
 for the greeting and the reply to each command, ``data_timeout`` 180 for each piece of the message,
@@ -39,9 +42,10 @@ duplicates, so ``hook_timeout`` is 3600 here, a last resort. When the client lea
 to the next hop is dropped: what that one has not got whole, it forgets; a message that it has just taken, the
 client will send again. Clients wait ten minutes after their final dot (RFC 5321 section 4.5.3.2.6).
 
-Hooks: queue, disconnect. Replies: ``250 Queued! as ID``, the ID being the last word of the next hop's reply;
-452, 552. Log: ``pass, queued as ID by HOST:PORT``, ``fail, HOST:PORT: ...`` when it refuses the message,
-``error, HOST:PORT: ...`` when it is not to be had. SIGHUP reads ``ca`` and ``me`` again.
+Hooks: queue, disconnect; rcpt with ``lmtp``. Replies: ``250 Queued! as ID``, the ID being the last word of
+the next hop's reply; 452, 552. Log: ``pass, queued as ID by HOST:PORT``, ``fail, HOST:PORT: ...`` when it
+refuses the message, ``error, HOST:PORT: ...`` when it is not to be had. SIGHUP reads ``ca`` and ``me``
+again.
 
 Differences from upstream: permanent refusals are permanent, where upstream told 451 for everything; no QUIT
 that fails makes a duplicate; connections are reused; TLS, ESMTP parameters and IPv6 are new; a port that is
@@ -51,22 +55,17 @@ no number stops the start. A name with an underscore is looked up for IPv4 only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
-
-from qpsmtpd import DENY, DENYSOFT, OK, Connection, Outcome, Plugin, Setting, SettingError, Transaction
-from qpsmtpd.kit.smtpout import Delivery, Envelope, NextHop, SMTPClient, SMTPOutError, Timeouts, TLSPolicy
-from qpsmtpd.kit.smtppassing import PASSED, passed_on
+from qpsmtpd import DENY, DENYSOFT, OK, Connection, Outcome, Plugin, Reply, Setting, SettingError, Transaction
+from qpsmtpd.kit.smtpmessage import Message
+from qpsmtpd.kit.smtpout import Delivery, NextHop, SMTPClient, SMTPOutError, Timeouts, TLSPolicy
+from qpsmtpd.kit.smtppassing import PASSED
+from qpsmtpd.kit.smtpplace import HOST, endpoint_of, read_authorities, read_place, shown
 from qpsmtpd.kit.smtprefusal import one_refusal
 
-HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 HELLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 # The XCLIENT specification: this stands for what is not known, and a value has at most 255 octets.
 UNAVAILABLE = "[UNAVAILABLE]"
@@ -74,16 +73,10 @@ MAX_VALUE = 255
 
 # RFC 3030 section 3: binary content goes by BDAT only, and we do not convert.
 NO_BINARY = DENY("binary content (BODY=BINARYMIME) is not sent on", "5.6.3")
+ONE_AT_A_TIME = Reply(452, "one recipient a message, please", "4.5.3")
+# A reply that names ten recipients has a line for those that are more.
+MAX_LINES = 11
 NO_NEXT_HOP = DENYSOFT("the next hop takes no mail now, please try again later", "4.4.1")
-
-
-def read_host(word: str) -> str:
-    """Read a host name, or an address without the brackets that it may have."""
-    if word.startswith("[") and word.endswith("]"):
-        return str(ip_address(word[1:-1]))
-    if not HOST.fullmatch(word):
-        raise ValueError
-    return word
 
 
 class Link(NamedTuple):
@@ -93,56 +86,23 @@ class Link(NamedTuple):
     attributes: Mapping[str, str]
 
 
-class Message:
-    """A message as it is sent; ``begun`` tells whether anything of it was read."""
-
-    __slots__ = ("_body", "_header", "_transaction", "begun")
-
-    def __init__(self, transaction: Transaction) -> None:
-        assert transaction.header is not None
-        assert transaction.body is not None
-        self._transaction = transaction
-        self._header = bytes(transaction.header) + b"\r\n"
-        self._body = transaction.body
-        self.begun = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.begun = True
-        yield self._header
-        yield from self._body.chunks()
-
-    def envelope(self, extensions: Mapping[str, str]) -> Envelope:
-        """Make the envelope; what was declared but is not needed depends on the next hop's extensions.
-
-        Raises SMTPOutError if they lack what the client was promised.
-        """
-        transaction = self._transaction
-        ascii_header = self._header.isascii()
-        declared = (transaction.parameters.get("BODY") or "").upper() == "8BITMIME"
-        return Envelope(
-            transaction.reverse_path,
-            [(one.address, passed_on("RCPT", one.parameters, extensions)) for one in transaction.recipients],
-            len(self._header) + self._body.size,
-            not ascii_header or self._body.is_8bit or (declared and "8BITMIME" in extensions),
-            transaction.smtputf8 and (not ascii_header or "SMTPUTF8" in extensions),
-            passed_on("MAIL", transaction.parameters, extensions),
-        )
-
-
 class SMTPForward(Plugin):
     """Forward over SMTP, one connection a session."""
 
     takes_binary = False
 
     host = Setting(
-        read_host,
+        read_place,
         "",
-        allowed="a host name, or an address, IPv6 in brackets",
+        allowed="a host name, an address, IPv6 in brackets, or the absolute path of a UNIX socket",
         position=True,
         required=True,
         help="the next hop",
     )
-    port = Setting.integer(25, minimum=1, maximum=65535, position=True, help="its port")
+    port = Setting.integer(
+        0, minimum=1, maximum=65535, position=True, help="its port; 25 if not given, 24 with lmtp"
+    )
+    lmtp = Setting.switch(help="speak LMTP")
     xclient = Setting.switch(help="tell it who our client is")
     tls = Setting.choice(
         "may", [policy.value for policy in TLSPolicy], help="what to demand of the connection"
@@ -161,8 +121,13 @@ class SMTPForward(Plugin):
         """Check what belongs together, and read the authorities."""
         if self.ca.name and self.tls != "verify":
             raise SettingError("ca is for tls verify")
+        if self.host.startswith("/") and (self.port or self.tls == "verify"):
+            raise SettingError(f"{self.host}: a UNIX socket has no port, and nobody has a certificate for it")
         self.ca = self.ca.expanduser().absolute() if self.ca.name else self.ca
-        self.name_and_port = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        self.port = self.port or (24 if self.lmtp else 25)
+        self.place = shown(self.host, self.port)
+        if self.lmtp:
+            self.register_hook("rcpt", self.one_at_a_time, first=True)
         self.reload()
 
     def reload(self) -> None:
@@ -179,35 +144,27 @@ class SMTPForward(Plugin):
             block=self.data_timeout,
             end=self.end_timeout,
         )
-        name = self.helo or self.config.value("me")
-        host = self.host.removesuffix(".")
         try:
-            self.hop = NextHop(
-                self.endpoint(), name, TLSPolicy(self.tls), host, self.trust_root(), timeouts=timeouts
-            )
+            authorities = read_authorities(self.ca) if self.ca.name else None
+        except ValueError as error:
+            raise SettingError(f"ca: {error}") from None
+        endpoint = endpoint_of(self.services.reactor, self.host, self.port, self.connect_timeout)
+        name, host, tls = (
+            self.helo or self.config.value("me"),
+            self.host.removesuffix("."),
+            TLSPolicy(self.tls),
+        )
+        try:
+            self.hop = NextHop(endpoint, name, tls, host, authorities, lmtp=self.lmtp, timeouts=timeouts)
         except ValueError as error:
             raise SettingError(f"tls verify {self.host}: {error}") from None
 
-    def endpoint(self) -> IStreamClientEndpoint:
-        """Say how to connect."""
-        reactor, seconds = self.services.reactor, self.connect_timeout
-        if "_" in self.host:
-            # Containers have such names, but to HostnameEndpoint they are none.
-            return TCP4ClientEndpoint(reactor, self.host, self.port, seconds)
-        return HostnameEndpoint(reactor, self.host, self.port, seconds)
+    def one_at_a_time(self, transaction: Transaction) -> Reply | None:
+        """Let a client that hears one reply for all name one recipient only.
 
-    def trust_root(self) -> Any:
-        """Give the authorities to trust, None for the system's."""
-        if not self.ca.name:
-            return None
-        try:
-            found = [Certificate.loadPEM(pem) for pem in PEM.findall(self.ca.read_text())]
-        except Exception as error:
-            # What OpenSSL raises has no name that fits here.
-            raise SettingError(f"ca: {self.ca} cannot be read: {error}") from None
-        if not found:
-            raise SettingError(f"ca: {self.ca} holds no certificate")
-        return trustRootFromCertificates(found)
+        The next hop may take the message for one recipient and not for another, when nothing can be undone.
+        """
+        return ONE_AT_A_TIME if transaction.all_or_none and transaction.recipients else None
 
     async def hook_queue(self, connection: Connection, transaction: Transaction) -> Outcome:
         """Forward; the next hop's word is ours."""
@@ -218,15 +175,27 @@ class SMTPForward(Plugin):
         try:
             delivery = await self.deliver(connection, Message(transaction))
         except SMTPOutError as error:
-            self.log.warn("error, %s: %s", self.name_and_port, error)
+            self.log.warn("error, %s: %s", self.place, error)
             return NO_NEXT_HOP
-        if not delivery.accepted:
-            reply = one_refusal([recipient.address for recipient in transaction.recipients], delivery)
-            self.log.info("fail, %s: %d %s", self.name_and_port, reply.code, reply.text.replace("\n", "; "))
-            return (DENYSOFT if reply.code < 500 else DENY)(reply.text, reply.status)
-        words = delivery.replies[0].text.split()
+        recipients = transaction.recipients
+        if transaction.all_or_none:
+            refused = not delivery.accepted
+            addresses = [recipient.address for recipient in recipients]
+            return self.outcome(one_refusal(addresses, delivery) if refused else delivery.replies[0])
+        outcomes = {reply: self.outcome(reply) for reply in dict.fromkeys(delivery.replies)}
+        for recipient, reply in zip(recipients, delivery.replies, strict=True):
+            transaction.answer(recipient, outcomes[reply])
+        return OK
+
+    def outcome(self, reply: Reply) -> Outcome:
+        """Make the next hop's word ours."""
+        if reply.code >= 400:
+            lines = reply.lines[:MAX_LINES]
+            self.log.info("fail, %s: %d %s", self.place, reply.code, "; ".join(lines))
+            return (DENYSOFT if reply.code < 500 else DENY)("\n".join(lines), reply.status)
+        words = reply.text.split()
         queued = f" as {words[-1]}" if words else ""
-        self.log.info("pass, queued%s by %s", queued, self.name_and_port)
+        self.log.info("pass, queued%s by %s", queued, self.place)
         return OK(f"Queued!{queued}")
 
     def hook_disconnect(self, connection: Connection) -> None:
@@ -260,7 +229,7 @@ class SMTPForward(Plugin):
         except SMTPOutError:
             link.client.quit()
             raise
-        delivery = await link.client.send(envelope, message, all_or_none=True)
+        delivery = await link.client.send(envelope, message, all_or_none=message.all_or_none)
         if link.client.connected:
             connection.notes[self.name] = link
         return delivery

@@ -12,7 +12,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -39,7 +39,7 @@ class Delivery:
     copy and closed in the end. CRLF becomes LF unless ``crlf`` is set. Set ``abandoned`` when nobody waits.
     """
 
-    __slots__ = ("_body", "_copies", "_crlf", "_linked", "_mode", "_written", "abandoned")
+    __slots__ = ("_body", "_copies", "_crlf", "_mode", "_written", "abandoned")
 
     def __init__(
         self, copies: Sequence[tuple[Path, bytes]], body: BinaryIO, *, mode: int = 0o700, crlf: bool = False
@@ -49,27 +49,37 @@ class Delivery:
         self._mode = mode
         self._crlf = crlf
         self._written: list[Path] = []
-        self._linked: list[Path] = []
         self.abandoned = False
 
     def run(self) -> list[Path]:
         """Deliver all copies and give their files; on OSError or Abandoned none is left."""
         try:
             with self._body:
-                for directory, head in self._copies:
-                    make_maildir(directory, self._mode)
-                    self._write(directory / "tmp" / unique_name(), head)
-            self._link()
-        except BaseException:
-            _remove(self._linked)
-            raise
+                paths = [self._write(directory, head) for directory, head in self._copies]
+            self._go_on()
+            return _link(paths)
         finally:
             _remove(self._written)
-        return self._linked
 
-    def _write(self, path: Path, head: bytes) -> None:
+    def run_each(self) -> list[Path | OSError]:
+        """Deliver each copy by itself; give its file, or why there is none. On Abandoned none is left."""
+        try:
+            with self._body:
+                written = [_try(self._write, directory, head) for directory, head in self._copies]
+            self._go_on()
+            return [path if isinstance(path, OSError) else _try(_link_one, path) for path in written]
+        finally:
+            _remove(self._written)
+
+    def _go_on(self) -> None:
         if self.abandoned:
             raise Abandoned
+
+    def _write(self, directory: Path, head: bytes) -> Path:
+        """Write a copy that nobody sees yet, durably."""
+        self._go_on()
+        make_maildir(directory, self._mode)
+        path = directory / "tmp" / unique_name()
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         self._written.append(path)
         with os.fdopen(descriptor, "wb") as file:
@@ -79,17 +89,34 @@ class Delivery:
             file.writelines(pieces if self._crlf else to_lf(pieces))
             file.flush()
             os.fsync(descriptor)
+        return path
 
-    def _link(self) -> None:
-        """Make all copies visible, when each is whole, and their names durable."""
-        if self.abandoned:
-            raise Abandoned
-        for path in self._written:
+
+def _link(paths: Sequence[Path]) -> list[Path]:
+    """Make copies visible, when each is whole, and their names durable; on OSError none is left."""
+    linked: list[Path] = []
+    try:
+        for path in paths:
             new = path.parent.parent / "new" / path.name
             os.link(path, new)
-            self._linked.append(new)
-        for directory in {path.parent for path in self._linked}:
+            linked.append(new)
+        for directory in {path.parent for path in linked}:
             sync_directory(directory)
+    except BaseException:
+        _remove(linked)
+        raise
+    return linked
+
+
+def _link_one(path: Path) -> Path:
+    return _link([path])[0]
+
+
+def _try(step: Callable[..., Path], *arguments: object) -> Path | OSError:
+    try:
+        return step(*arguments)
+    except OSError as error:
+        return error
 
 
 def to_lf(pieces: Iterator[bytes]) -> Iterator[bytes]:

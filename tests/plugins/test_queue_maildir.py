@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd import DECLINED, OK, ConfigError, Outcome
-from qpsmtpd.kit.maildir import Abandoned
+from qpsmtpd.kit.maildir import Abandoned, make_maildir
 from qpsmtpd.testing import Server, Tried
 from qpsmtpd.waiting import ClientGone, TimeLimit
 
@@ -85,6 +85,62 @@ class MaildirTests(SynchronousTestCase):
             plugin: Any = tried.plugin
             wanted = None if expected is None else self.base / expected
             self.assertEqual(wanted, plugin.mailbox(recipient.address), (template, path))
+
+    def answers(self, tried: Tried) -> dict[str, str]:
+        """Give what single recipients were answered: code and status."""
+        verdicts = tried.transaction.verdicts
+        assert verdicts is not None
+        return {one.address.local: f"{said.code} {said.status}" for one, said in verdicts.replies.items()}
+
+    def test_each(self) -> None:
+        """Where each recipient is answered, only those are refused whose Maildir fails, in any step."""
+        tried = self.tried("%l", "<a@x>", "<b@x>", "<c@x>", '<".."@x>', "<b@x>", "<d@x>")
+        tried.transaction.each = True
+        self.base.mkdir(parents=True, exist_ok=True)
+        (self.base / "a").touch()
+        link, fsync = os.link, os.fsync
+
+        def fail(*arguments: Any) -> None:
+            if "/c/" in str(arguments[0]):
+                raise OSError(errno.EDQUOT, "Disk quota exceeded")
+            link(*arguments)
+
+        def fail_to_sync(descriptor: int) -> None:
+            if "/d/new" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+                raise OSError(errno.EIO, "Input/output error")
+            fsync(descriptor)
+
+        self.patch(os, "link", fail)
+        self.patch(os, "fsync", fail_to_sync)
+        # What is made first is synced, too; so it must be there.
+        for name in "bcd":
+            make_maildir(self.base / name, 0o700)
+        answer = tried.ask("queue")
+        self.assertEqual(OK("Queued! <1@example.com>"), answer)
+        self.assertEqual(
+            {"a": "452 4.3.0", "c": "452 4.3.1", "d": "452 4.3.0", "..": "552 5.1.3"}, self.answers(tried)
+        )
+        self.assertEqual(["b"], list(self.stored()))
+        self.assertTrue(tried.log[-1].startswith(f"pass, {self.base}/b/new/"))
+
+    def test_each_abandoned(self) -> None:
+        """A delivery that nobody waits for any more leaves nothing, whoever is answered."""
+        tried = self.tried("%l", "<a@x>", "<b@x>")
+        tried.transaction.each = True
+        answer, deliver = self.waiting(tried)
+        answer.cancel()
+        self.failureResultOf(answer, ClientGone)
+        self.assertRaises(Abandoned, deliver)
+        self.assertEqual({}, self.stored())
+
+    def test_all_or_none(self) -> None:
+        """Where one reply is for all, one Maildir that fails is a refusal for all."""
+        tried = self.tried("%l", "<b@x>", "<a@x>")
+        self.base.mkdir(parents=True, exist_ok=True)
+        (self.base / "a").touch()
+        answer = tried.ask("queue")
+        assert isinstance(answer, Outcome)
+        self.assertEqual(("DENYSOFT", {}, {}), (answer.code.name, self.answers(tried), self.stored()))
 
     def test_bad_directory(self) -> None:
         """A message for an address that cannot be a directory is refused, and stored for nobody."""

@@ -217,6 +217,8 @@ class ArgumentTests(SynchronousTestCase):
             ("[192.0.2.1] xclient", "<HostnameEndpoint 192.0.2.1:25>"),
             ("[2001:DB8::1] 26 tls verify", "<HostnameEndpoint [2001:db8::1]:26>"),
             ("hop.example. tls verify", "<HostnameEndpoint hop.example.:25>"),
+            ("hop.example lmtp", "<HostnameEndpoint hop.example:24>"),
+            ("hop.example 25 lmtp", "<HostnameEndpoint hop.example:25>"),
         ]
         for words, expected in rows:
             self.assertEqual(expected, repr(self.plugin(words).hop.endpoint))
@@ -224,7 +226,7 @@ class ArgumentTests(SynchronousTestCase):
     def test_underscore(self) -> None:
         """A name as containers have it can be connected to."""
         plugin = self.plugin("mail_hop 26")
-        plugin.endpoint().connect(None)
+        plugin.hop.endpoint.connect(None)
         self.assertEqual(("mail_hop", 26), plugin.services.reactor.tcpClients[0][:2])
 
     def test_our_name(self) -> None:
@@ -246,7 +248,7 @@ class ArgumentTests(SynchronousTestCase):
         empty.touch()
         rows = [
             ("", "missing argument host"),
-            ("h/st", "'h/st' is not a host name, or an address"),
+            ("h/st", "'h/st' is not a host name, an address"),
             ("-h", "is not a host name"),
             ("a..b", "is not a host name"),
             ("[h]", "does not appear to be an IPv4 or IPv6 address"),
@@ -259,6 +261,9 @@ class ArgumentTests(SynchronousTestCase):
             ("h helo a/b", "helo: 'a/b' is not a host name"),
             ("h_x tls verify", "tls verify h_x: "),
             ("h end_timeout 0", "end_timeout (seconds): '0' is not a number of at least 1"),
+            ("/run/lmtp 24", "/run/lmtp: a UNIX socket has no port"),
+            ("/run/lmtp tls verify", "/run/lmtp: a UNIX socket has no port, and nobody has a certificate"),
+            ("/" + 107 * "x", "the path is too long for a socket"),
             ("h ca x", "ca is for tls verify"),
             ("h tls verify ca /no/such", "/no/such cannot be read"),
             (f"h tls verify ca {bad}", f"{bad.absolute()} cannot be read"),

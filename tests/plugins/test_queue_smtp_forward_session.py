@@ -181,6 +181,7 @@ class EndTests(ForwardCase):
 
     def plugin_connects_within(self, plugin: Any) -> float:
         plugin.host = "hop_1"
-        plugin.endpoint().connect(None)
+        plugin.reload()
+        plugin.hop.endpoint.connect(None)
         seconds: float = plugin.services.reactor.tcpClients[0][3]
         return seconds
