@@ -43,9 +43,9 @@ to the next hop is dropped: what that one has not got whole, it forgets; a messa
 client will send again. Clients wait ten minutes after their final dot (RFC 5321 section 4.5.3.2.6).
 
 Hooks: queue, disconnect; rcpt with ``lmtp``. Replies: ``250 Queued! as ID``, the ID being the last word of
-the next hop's reply; 452, 552. Log: ``pass, queued as ID by HOST:PORT``, ``fail, HOST:PORT: ...`` when it
-refuses the message, ``error, HOST:PORT: ...`` when it is not to be had. SIGHUP reads ``ca`` and ``me``
-again.
+the next hop's reply, with ``lmtp`` all of it; 452, 552. Log: ``pass, queued as ID by HOST:PORT``, ``fail,
+HOST:PORT: ...`` when it refuses the message, ``error, HOST:PORT: ...`` when it is not to be had. SIGHUP
+reads ``ca`` and ``me`` again.
 
 Differences from upstream: permanent refusals are permanent, where upstream told 451 for everything; no QUIT
 that fails makes a duplicate; connections are reused; TLS, ESMTP parameters and IPv6 are new; a port that is
@@ -76,6 +76,7 @@ NO_BINARY = DENY("binary content (BODY=BINARYMIME) is not sent on", "5.6.3")
 ONE_AT_A_TIME = Reply(452, "one recipient a message, please", "4.5.3")
 # A reply that names ten recipients has a line for those that are more.
 MAX_LINES = 11
+MAX_TEXT = 400
 NO_NEXT_HOP = DENYSOFT("the next hop takes no mail now, please try again later", "4.4.1")
 
 
@@ -194,7 +195,9 @@ class SMTPForward(Plugin):
             self.log.info("fail, %s: %d %s", self.place, reply.code, "; ".join(lines))
             return (DENYSOFT if reply.code < 500 else DENY)("\n".join(lines), reply.status)
         words = reply.text.split()
-        queued = f" as {words[-1]}" if words else ""
+        # What LMTP says to a recipient names neither always the message, nor last.
+        known = " ".join(words)[:MAX_TEXT] if self.lmtp else f"as {words[-1]}" if words else ""
+        queued = f" {known}" if known else ""
         self.log.info("pass, queued%s by %s", queued, self.place)
         return OK(f"Queued!{queued}")
 

@@ -80,7 +80,7 @@ class LMTPTests(EachCase):
         said = "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 550 5.1.1 who?\nS: 354 go\n"
         end = "S: 250 2.0.0 <b> 7 Saved\nS: 452 4.2.2 <c> quota\n"
         replies = self.forward_each(OPEN.replace("EHLO", "LHLO") + said + CONTENT + end)
-        self.assertEqual(["250 2.0.0 Queued! as Saved", "452 4.2.2 <c> quota", "552 5.1.1 who?"], replies)
+        self.assertEqual(["250 2.0.0 Queued! <b> 7 Saved", "452 4.2.2 <c> quota", "552 5.1.1 who?"], replies)
 
     def one_more(self, recipients: int, *, each: bool) -> Any:
         self.tried.message("x", recipients=RECIPIENTS[:recipients])

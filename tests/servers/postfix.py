@@ -26,6 +26,7 @@ flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -118,6 +119,14 @@ class Postfix:
 
         wait_until(found, f"Postfix logs {pattern}")
         return found()[0]
+
+    def queued(self) -> str:
+        """Give the list of the messages that are still in the queue, with their recipients."""
+        return run("postqueue", "-c", self.directory / "etc", "-p").stdout
+
+    def flush(self) -> None:
+        """Try to deliver now what is in the queue."""
+        run("postqueue", "-c", self.directory / "etc", "-f")
 
     def take_messages(self, count: int) -> list[bytes]:
         """Wait for so many messages in its Maildir and empty it."""
