@@ -19,6 +19,7 @@ from ..plugin import Plugin
 from ..registry import Registry
 from ..settling import Answer
 from ..smtp.address import Address
+from ..smtp.reply import Reply
 from ..transaction import Recipient, Transaction
 from ..verdicts import BEFORE_QUEUE, Verdicts
 from ..waiting import start
@@ -57,6 +58,12 @@ class Tried:
     def log(self) -> list[str]:
         """The texts that were logged for a hook, without their origin."""
         return [event.text for event in self.events if event.hook]
+
+    @property
+    def answers(self) -> dict[str, Reply]:
+        """What single recipients of the message were answered, by mailbox."""
+        replies = self.transaction.verdicts.replies if self.transaction.verdicts else {}
+        return {recipient.address.mailbox: reply for recipient, reply in replies.items()}
 
     def begin(self, hook: str, **arguments: Any) -> Answer | Deferred[Answer]:
         """Ask the plugin; give its answer, or a Deferred if it waits."""

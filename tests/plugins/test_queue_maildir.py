@@ -88,9 +88,7 @@ class MaildirTests(SynchronousTestCase):
 
     def answers(self, tried: Tried) -> dict[str, str]:
         """Give what single recipients were answered: code and status."""
-        verdicts = tried.transaction.verdicts
-        assert verdicts is not None
-        return {one.address.local: f"{said.code} {said.status}" for one, said in verdicts.replies.items()}
+        return {mailbox: f"{reply.code} {reply.status}" for mailbox, reply in tried.answers.items()}
 
     def test_each(self) -> None:
         """Where each recipient is answered, only those are refused whose Maildir fails, in any step."""
@@ -118,7 +116,8 @@ class MaildirTests(SynchronousTestCase):
         answer = tried.ask("queue")
         self.assertEqual(OK("Queued! <1@example.com>"), answer)
         self.assertEqual(
-            {"a": "452 4.3.0", "c": "452 4.3.1", "d": "452 4.3.0", "..": "552 5.1.3"}, self.answers(tried)
+            {"a@x": "452 4.3.0", "c@x": "452 4.3.1", "d@x": "452 4.3.0", '".."@x': "552 5.1.3"},
+            self.answers(tried),
         )
         self.assertEqual(["b"], list(self.stored()))
         self.assertTrue(tried.log[-1].startswith(f"pass, {self.base}/b/new/"))
