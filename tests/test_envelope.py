@@ -65,7 +65,7 @@ class MailTests(Case):
             ("SMTPUTF8=1", "501 5.5.4"),
             ("AUTH=<>", "250 2.1.0"),
             ("AUTH", "501 5.5.4"),
-            ("AUTH=<a@b>", "501 5.5.4"),
+            ("AUTH=<a@b", "501 5.5.4"),
             ("ENVID=x", "555 5.5.4"),
         )
         for parameters, expected in rows:

@@ -75,16 +75,17 @@ def read_body(value: str | None) -> str:
 
 
 def read_auth(value: str | None) -> Address:
-    """Read AUTH (RFC 4954 section 5): who sent it first; the null path for ``<>``, nobody knows."""
+    """Read AUTH (RFC 4954 section 5): who sent it first; the null path for ``<>``, nobody knows.
+
+    A mailbox may have the brackets that curl puts around it.
+    """
     mailbox = _xtext("AUTH", value)
     if mailbox == "<>":
         return NULL_PATH
     try:
-        if mailbox.startswith("<"):
-            raise AddressError("brackets")
         return Address.from_mailbox(mailbox)
     except AddressError:
-        raise malformed("AUTH is a mailbox without brackets, or <>") from None
+        raise malformed("AUTH is a mailbox, or <>") from None
 
 
 def read_ret(value: str | None) -> str:
