@@ -121,7 +121,8 @@ async def finish(session: Session, message: Incoming) -> Reply:
     session.message = None
     session.transaction.size = message.size
     reply = reply_to_all(session, message.problem or await _deliver(session))
-    if not session.queued:
+    if not session.queued or not session.tells_end:
+        session.queued = False
         await session.reset()
     return reply
 

@@ -54,12 +54,17 @@ def check_rcpt(session: Session, argument: str) -> Reply | None:
 
 async def mail(session: Session, argument: str) -> Reply:
     """Begin a transaction, if the plugins like the sender."""
-    # Notes that plugins made on the idle transaction at connect or hello belong to no message.
-    await session.reset()
+    if session.transaction.touched or "reset_transaction" in session.heard:
+        # Notes that plugins made on the idle transaction at connect or hello belong to no message.
+        await session.reset()
     session.connection.notes["envelope_from"] = argument
-    path, parameters = await _parsed(session, "mail", parse_mail, argument)
-    if isinstance(path, Reply):
-        return path
+    path: str | Reply
+    if "mail_parse" in session.heard or "mail_pre" in session.heard:
+        path, parameters = await _rewritten(session, "mail", parse_mail, argument)
+        if isinstance(path, Reply):
+            return path
+    else:
+        path, parameters = parse_mail(argument)
     if parameters and (refused := check_parameters(session, "MAIL", parameters)):
         return refused
     sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
@@ -85,9 +90,13 @@ async def rcpt(session: Session, argument: str) -> Reply:
 async def _rcpt(session: Session, argument: str) -> Reply:
     """Add a recipient, if a plugin says OK; nobody relays by default."""
     session.connection.notes["envelope_rcpt"] = argument
-    path, parameters = await _parsed(session, "rcpt", parse_rcpt, argument)
-    if isinstance(path, Reply):
-        return path
+    path: str | Reply
+    if "rcpt_parse" in session.heard or "rcpt_pre" in session.heard:
+        path, parameters = await _rewritten(session, "rcpt", parse_rcpt, argument)
+        if isinstance(path, Reply):
+            return path
+    else:
+        path, parameters = parse_rcpt(argument)
     if parameters and (refused := check_parameters(session, "RCPT", parameters)):
         return refused
     address = _address(path, session.transaction.smtputf8, "5.1.3")
@@ -106,24 +115,18 @@ async def _rcpt(session: Session, argument: str) -> Reply:
     return RECIPIENT_OK
 
 
-async def _parsed(
+async def _rewritten(
     session: Session, verb: str, parse: Callable[[str], tuple[str, Parameters]], argument: str
 ) -> tuple[str | Reply, Parameters]:
     """Split the argument into path and parameters; the hooks may rewrite either."""
-    rewritten = f"{verb}_parse"
-    if rewritten in session.heard:
-        answer = await session.ask(rewritten, argument)
-        if refused := denial(rewritten, answer):
-            return refused, {}
-        argument = _text(answer) or argument
-    path, parameters = parse(argument)
-    before = f"{verb}_pre"
-    if before in session.heard:
-        answer = await session.ask(before, path, parameters)
-        if refused := denial(before, answer):
-            return refused, {}
-        path = _text(answer) or path
-    return path, parameters
+    answer = await session.ask(f"{verb}_parse", argument)
+    if refused := denial(f"{verb}_parse", answer):
+        return refused, {}
+    path, parameters = parse(_text(answer) or argument)
+    answer = await session.ask(f"{verb}_pre", path, parameters)
+    if refused := denial(f"{verb}_pre", answer):
+        return refused, {}
+    return _text(answer) or path, parameters
 
 
 def _text(answer: Answer) -> str:

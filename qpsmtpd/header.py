@@ -211,6 +211,7 @@ def _coerce(octets: bytes) -> bytes:
     return octets
 
 
+@lru_cache(maxsize=256)
 def _key(name: str) -> bytes:
     return name.lower().encode("utf-8", "surrogateescape")
 

@@ -36,16 +36,17 @@ class Pace:
     """The time of one session's client.
 
     ``octets`` counts what came; ``moved`` is set when a command, or a piece of a message, was whole;
-    ``verdict`` is why the client must go when no time is left.
+    ``active`` is when we began to wait, in seconds of the clock; ``verdict`` is why the client must go when
+    no time is left.
     """
 
-    __slots__ = ("_active", "_began", "_clock", "_session", "_stopped", "moved", "octets", "verdict")
+    __slots__ = ("_began", "_clock", "_session", "_stopped", "active", "moved", "octets", "verdict")
 
     def __init__(self, clock: IReactorTime, session: Session) -> None:
         self._clock = clock
         self._session = session
-        self._active = clock.seconds()
-        self._began = self._active
+        self.active = clock.seconds()
+        self._began = self.active
         self._stopped: float | None = None
         self.octets = 0
         self.moved = False
@@ -53,7 +54,7 @@ class Pace:
 
     def progress(self) -> None:
         """Begin to wait anew."""
-        self._active = self._clock.seconds()
+        self.active = self._clock.seconds()
 
     def measure(self) -> None:
         """Begin to measure the rate: a message, or a chunk of one, comes now."""
@@ -85,7 +86,7 @@ class Pace:
     def left(self) -> float:
         """Give the seconds that the client still has; with none ``verdict`` says what was wrong."""
         session, now = self._session, self._clock.seconds()
-        left = self._active + self._limit() - now
+        left = self.active + self._limit() - now
         within_data = session.message is not None and not session.transaction.chunked
         if left > 0 and session.limits.min_data_rate and (within_data or session.chunk is not None):
             return min(left, self._rate_left(now))

@@ -56,7 +56,6 @@ class SMTPProtocol(Pump, Protocol):
         self.factory: SMTPFactory = factory
         self._implicit_tls = implicit_tls
         self._began = self._greeted = False
-        self._paused = self._leaving = False
         self._alarm = Alarm(factory.reactor)
 
     def connectionMade(self) -> None:
@@ -165,10 +164,8 @@ class SMTPProtocol(Pump, Protocol):
     def stopProducing(self) -> None:
         """Do nothing: connectionLost follows."""
 
-    def _rest(self) -> None:
-        """Go on with what came in between, unless the server ends."""
-        super()._rest()
-        if self.factory.connections.draining:
+    def _go_on(self) -> None:
+        if self._ending:
             self.shut_down()
         if self._paused and not self._blocked and not self._closing:
             self._paused = False
@@ -229,6 +226,7 @@ class SMTPProtocol(Pump, Protocol):
 
     def shut_down(self) -> None:
         """End the session, unless it holds a message: then after that."""
+        self._ending = True
         if self.holds_message or self._closing:
             return
         self._say(SHUTTING_DOWN)

@@ -52,6 +52,8 @@ class Pump:
         # Why it may not go on: the client does not read, the connection ends, TLS begins.
         self._blocked = self._closing = self._handshaking = False
         self._lost = False
+        # What is to be done about when it rests: let the client go on, or go away.
+        self._paused = self._ending = self._leaving = False
 
     def _pump(self, step: Step | None = None) -> None:
         """Take step after step until the client must say more, or until one waits.
@@ -89,16 +91,14 @@ class Pump:
     def _answer(self, reply: Reply | None) -> Step | None:
         """Say what came of a step; give the next one if that must come before anything else."""
         session = self.session
-        if reply is None:
-            chunk = session.chunk
-            if chunk is not None and not chunk.begun:
-                chunk.begun = True
-                self._receiver.expect_chunk(chunk.size)
-                self._pace.measure()
-        elif session.budget.penalty:
-            return self._delayed(reply)
-        else:
+        if reply is not None:
+            if session.budget.penalty:
+                return self._delayed(reply)
             self._say(reply)
+        elif session.chunk is not None and not session.chunk.begun:
+            session.chunk.begun = True
+            self._receiver.expect_chunk(session.chunk.size)
+            self._pace.measure()
         return None
 
     async def _delayed(self, reply: Reply) -> Reply:
@@ -129,9 +129,14 @@ class Pump:
     def _rest(self) -> None:
         """Be idle; write what is due."""
         self._busy = False
-        self._pace.go()
+        pace = self._pace
+        if pace.moved:
+            pace.moved = False
+            pace.active = self._clock.seconds()
         if self._out:
             self._flush()
+        if self._paused or self._ending or self._leaving:
+            self._go_on()
 
     def _say(self, reply: Reply) -> None:
         """Take a reply for the next write, log it, and do what it says comes next."""
@@ -154,4 +159,8 @@ class Pump:
 
     def _prepare(self, next: Next) -> None:
         """Do what a reply says comes next."""
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        """Let a client that was held up go on, or go away if the server ends."""
         raise NotImplementedError

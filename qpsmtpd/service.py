@@ -24,6 +24,7 @@ from .kit.store import StoreError
 from .ledger import Ledger
 from .listening import KINDS, PROXY, Listener, read_listener
 from .log import Level
+from .polling import polling
 from .ports import PortService, endpoint_of
 from .proxied import ProxiedFactory
 from .reloading import Reloading
@@ -112,6 +113,7 @@ class MailService(MultiService):
     def __init__(self, options: Options, reactor: Any, inheritance: Inheritance | None = None) -> None:
         super().__init__()
         self.reactor = reactor
+        self._sockets = polling(reactor)
         self.inheritance = inheritance or Inheritance()
         self.ports: list[PortService] = []
         self.serving: Deferred[None] = Deferred()
@@ -155,7 +157,7 @@ class MailService(MultiService):
                     raise ConfigError(f"{description}: nobody may connect there: trusted_proxies is empty")
                 factory = ProxiedFactory(factory)
             try:
-                endpoint = endpoint_of(self.reactor, place, self.inheritance.sockets.get(description))
+                endpoint = endpoint_of(self._sockets, place, self.inheritance.sockets.get(description))
             except Exception as error:  # whatever a parser of endpoints stumbles over
                 raise ConfigError(f"{description}: no address to listen on: {error}") from None
             port = PortService(endpoint, factory, description)

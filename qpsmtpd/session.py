@@ -137,7 +137,7 @@ class Session:
                 reply = row.check(self, argument) or await row.proceed(self, argument)
         except SyntaxFault as fault:
             reply = fault.reply
-        return reply and self.budget.judged(reply)
+        return self.budget.judged(reply) if reply is not None and reply.code >= 500 else reply
 
     def _note_command(self, known: bool, verb: str, argument: str) -> None:
         """Log a command; what follows a refused AUTH may be its secret, and looks like no command."""
@@ -179,6 +179,11 @@ class Session:
         self.transaction.close()
         self.transaction = Transaction()
         self.message = None
+
+    @property
+    def tells_end(self) -> bool:
+        """Tell whether any plugin hears of the end of a message, for which the client need not wait."""
+        return "queue_post" in self.heard or "reset_transaction" in self.heard
 
     async def settle(self) -> None:
         """Do what is left to do for a message when the client has its answer."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .connection import Connection, JournalEntry
 from .log import CALL
-from .outcome import DECLINED, Outcome, Policy, Rejection
+from .outcome import DECLINED, Code, Outcome, Policy, Rejection
 from .plugin import verdict_of
 from .smtp.reply import Reply
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .implementation import Implementation
 
 Answer = Outcome | Reply
+
+_NAMES = {int(code): code.name for code in Code}  # a member takes its time to name itself
 
 MAX_REASONS = 10
 """Reasons that are kept of what makes a client naughty."""
@@ -69,5 +71,5 @@ def noted(
 
 def _describe(answer: Answer) -> tuple[str, str]:
     if isinstance(answer, Outcome):
-        return answer.code.name, answer.text
+        return _NAMES[answer.code], answer.text
     return f"reply {answer.code}", answer.text

@@ -82,6 +82,11 @@ class Transaction:
         self.notes: dict[str, Any] = {}
 
     @property
+    def touched(self) -> bool:
+        """Tell whether a plugin has left anything here before there was a sender."""
+        return bool(self.notes or self.auth_results or self.body)
+
+    @property
     def reverse_path(self) -> Address:
         """The sender, null as long as there is none."""
         return self.sender if self.sender is not None else NULL_PATH
@@ -94,7 +99,7 @@ class Transaction:
     @property
     def binary(self) -> bool:
         """Tell whether the client declared content that is not lines (RFC 3030 section 3)."""
-        return (self.parameters.get("BODY") or "").upper() == "BINARYMIME"
+        return "BODY" in self.parameters and (self.parameters["BODY"] or "").upper() == "BINARYMIME"
 
     @property
     def all_or_none(self) -> bool:

@@ -20,6 +20,8 @@ DUPLICATE_PARAMETER: Final = Reply(501, "Parameter given twice", "5.5.4")
 BAD_XTEXT: Final = Reply(501, "Malformed xtext in parameter", "5.5.4")
 
 _UTF8: Final = ("utf-8", "surrogateescape")
+# Those of which a message is made; decoding takes longer than to find them here.
+_VERBS: Final = {b"MAIL": "MAIL", b"RCPT": "RCPT", b"DATA": "DATA", b"BDAT": "BDAT"}
 
 # A quoted string may hold blanks, brackets and escaped quotes.
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
@@ -56,7 +58,8 @@ def split_command(line: bytes) -> tuple[str, str]:
     # RFC 5321 section 4.1.1: trailing white space is tolerated.
     verb, _, argument = line.rstrip(b" \t").partition(b" ")
     # Upper case of octets, not of text: no other letter than s shall become an S.
-    return verb.upper().decode(*_UTF8), argument.lstrip(b" ").decode(*_UTF8)
+    verb = verb.upper()
+    return _VERBS.get(verb) or verb.decode(*_UTF8), argument.lstrip(b" ").decode("utf-8", "surrogateescape")
 
 
 def parse_mail(argument: str) -> tuple[str, dict[str, str | None]]:

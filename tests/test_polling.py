@@ -1,0 +1,185 @@
+"""A set of sockets of our own within the reactor's."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorTCP
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+
+from qpsmtpd.polling import EPOLLIN, EPOLLOUT, Poller, PollingReactor, polling
+
+
+class Watching:
+    """The part of a reactor that the poller needs."""
+
+    def __init__(self) -> None:
+        self.readers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.remove(reader)
+
+
+class Selectable:
+    """One end of a pair of sockets; remembers what it was told, and answers as the test wants."""
+
+    def __init__(self) -> None:
+        self.socket, self.peer = socket.socketpair()
+        self.told: list[str] = []
+        self.answer: Any = None
+        self.reasons: list[Any] = []
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def doRead(self) -> Any:
+        self.told.append("read")
+        self.socket.recv(100)
+        return self.result()
+
+    def doWrite(self) -> Any:
+        self.told.append("write")
+        return self.result()
+
+    def result(self) -> Any:
+        if isinstance(self.answer, ZeroDivisionError):
+            raise self.answer
+        return self.answer
+
+    def connectionLost(self, reason: Any) -> None:
+        self.reasons.append(reason.type)
+        self.close()
+
+    def readConnectionLost(self, reason: Any) -> None:
+        self.told.append("half closed")
+
+    def close(self) -> None:
+        self.socket.close()
+        self.peer.close()
+
+
+class PollerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Watching()
+        self.poller = Poller(self.reactor)
+        self.one = Selectable()
+        self.addCleanup(self.one.close)
+
+    def test_read(self) -> None:
+        """Who has something to read reads it."""
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.poller.doRead()
+        self.assertEqual([], self.one.told)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(["read"], self.one.told)
+
+    def test_read_and_write(self) -> None:
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.poller.change(self.one, EPOLLOUT, 0)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(["read", "write"], self.one.told)
+        self.poller.change(self.one, 0, EPOLLOUT)
+        self.poller.doRead()
+        self.assertEqual(["read", "write"], self.one.told)
+
+    def test_watched_while_it_holds_anything(self) -> None:
+        """The reactor watches a set that holds something, once."""
+        other = Selectable()
+        self.addCleanup(other.close)
+        self.assertEqual([], self.reactor.readers)
+        for one in (self.one, other):
+            self.poller.change(one, EPOLLIN, 0)
+            self.poller.change(one, EPOLLOUT, 0)
+        self.assertEqual([self.poller], self.reactor.readers)
+        for one in (self.one, other):
+            self.poller.change(one, 0, EPOLLIN | EPOLLOUT)
+            self.poller.change(one, 0, EPOLLIN)
+        self.assertEqual([], self.reactor.readers)
+
+    def test_end(self) -> None:
+        """Who says that the connection has ended is told so, and waited for no more."""
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.answer = CONNECTION_DONE
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual([ConnectionDone], self.one.reasons)
+        self.assertEqual([], self.reactor.readers)
+
+    def test_half_closed(self) -> None:
+        """Who can do with one direction keeps the other."""
+        alsoProvides(self.one, IHalfCloseableDescriptor)
+        self.poller.change(self.one, EPOLLIN | EPOLLOUT, 0)
+        self.one.answer = CONNECTION_DONE
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(["read", "half closed"], self.one.told)
+        self.one.answer = None
+        self.poller.doRead()
+        self.assertEqual("write", self.one.told[-1])
+
+    def test_hung_up(self) -> None:
+        """A peer that has gone ends who waits for nothing but room."""
+        self.poller.change(self.one, EPOLLOUT, 0)
+        self.one.peer.close()
+        self.poller.doRead()
+        self.assertEqual([ConnectionLost], self.one.reasons)
+
+    def test_failure(self) -> None:
+        """One that fails is ended; the others go on."""
+        other = Selectable()
+        self.addCleanup(other.close)
+        for one in (self.one, other):
+            self.poller.change(one, EPOLLIN, 0)
+            one.peer.send(b"x")
+        self.one.answer = ZeroDivisionError()
+        self.poller.doRead()
+        self.assertEqual([ZeroDivisionError], self.one.reasons)
+        self.assertEqual(["read"], other.told)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_ended_by_another(self) -> None:
+        """Whom another ends while both are ready is not asked any more."""
+        other = Selectable()
+        self.addCleanup(other.close)
+        pair = (self.one, other)
+        for one, second in (pair, pair[::-1]):
+            self.poller.change(one, EPOLLIN, 0)
+            one.peer.send(b"x")
+            one.result = lambda second=second: self.poller.change(second, 0, EPOLLIN)  # type: ignore[assignment]
+        self.poller.doRead()
+        self.assertEqual(1, len(self.one.told) + len(other.told))
+
+    def test_closed_before_it_is_dropped(self) -> None:
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.close()
+        self.poller.change(self.one, 0, EPOLLIN)
+        self.assertEqual([], self.reactor.readers)
+
+    def test_reactor_ends(self) -> None:
+        """Everything is ended with the reactor."""
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.poller.connectionLost(None)  # type: ignore[arg-type]
+        self.assertEqual([ConnectionLost], self.one.reasons)
+        self.assertEqual([], self.reactor.readers)
+
+
+class PollingReactorTests(SynchronousTestCase):
+    def test_which(self) -> None:
+        """A real reactor is wrapped, one of tests is not."""
+        memory = MemoryReactor()
+        self.assertIs(memory, polling(memory))
+        wrapped = polling(reactor)
+        self.assertIsInstance(wrapped, PollingReactor)
+        self.assertTrue(IReactorTCP.providedBy(wrapped))
+        self.assertEqual(wrapped.seconds, reactor.seconds)  # type: ignore[attr-defined]
