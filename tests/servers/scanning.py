@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -90,6 +92,21 @@ class WeakServer:
         """End it."""
         self.process.kill()
         self.process.communicate()
+
+
+class BadServer:
+    """A server in a thread that speaks SMTP badly; ``context`` has the certificate of `certify`."""
+
+    def __init__(self, place: Path) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(place / "mail.crt", place / "mail.key")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        """Serve until the listener is closed."""
+        raise NotImplementedError
 
 
 class Scan:

@@ -6,13 +6,12 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 from typing import BinaryIO
 
 from harness import PATIENCE, Server, free_port, need, running
-from scanning import certify
+from scanning import BadServer, certify
 from test_leaks import talk
 
 EVIL = b"EHLO evil\r\nMAIL FROM:<evil@example.com>\r\n"
@@ -109,18 +108,14 @@ class ServerTests(unittest.TestCase):
         self.assertIn(b"503 5.5.1 say EHLO first", done.stdout)
 
 
-class MaliciousHop:
+class MaliciousHop(BadServer):
     """A next hop, or somebody between, that says more in clear than it was asked; it takes one message."""
 
     def __init__(self, place: Path, injected: bytes) -> None:
         self.injected = injected
         self.said: list[bytes] = []
         self.content = b""
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(place / "mail.crt", place / "mail.key")
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
+        super().__init__(place)
 
     def serve(self) -> None:
         client, _ = self.listener.accept()

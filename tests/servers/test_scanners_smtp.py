@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 
 from harness import Server, answers, running, wait_until
-from scanning import Scan, certify, nmap, scanned, script_results, tool
+from scanning import BadServer, Scan, certify, nmap, scanned, script_results, tool
 from test_leaks import talk, wait_for
 
 from tests.smuggling import SEQUENCES, is_clean
@@ -75,16 +73,8 @@ class NmapTests(unittest.TestCase):
         self.assertIn("root", said)
 
 
-class Careless:
+class Careless(BadServer):
     """A server that keeps what it has read in clear and takes it for said in TLS."""
-
-    def __init__(self, place: Path) -> None:
-        certify(place)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(place / "mail.crt", place / "mail.key")
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
         while True:
@@ -134,6 +124,7 @@ class InjectionTests(unittest.TestCase):
 
     def test_careless(self) -> None:
         """The control."""
+        certify(self.place)
         careless = Careless(self.place)
         self.addCleanup(careless.listener.close)
         wait_until(lambda: answers(careless.port), "the careless server listens")
