@@ -1,4 +1,4 @@
-"""Whole sessions against an oracle of RFC 5321's state: which reply each command must get in which state.
+"""Whole sessions against an oracle of RFC 5321, LMTP and PRDR: which reply a command must get in which state.
 
 Commands are queued with the replies that the oracle foretells, sent in segments of any size, and compared.
 The oracle also foretells which hooks are asked: one that is asked without need fails the session. Always
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd import OUTCOMES, Transaction
 from qpsmtpd.testing import Client, Server
 from qpsmtpd.testing.dialogue import VERDICTS
 
@@ -55,6 +56,8 @@ verdicts = st.one_of(
 # Whatever looks like a command, or like an end of the message, must not be taken for one.
 content = st.lists(st.sampled_from(["text", ".", "..", "QUIT", "RSET", "", "Subject: x", ".x"]), max_size=4)
 smuggled = st.sampled_from(["", "", "", "a\n.\nQUIT", "a\n.\r\nQUIT", "a\r.\r\nQUIT", "a\r\n.\nRSET", "a\rb"])
+# What single recipients are answered; most have no answer of their own.
+marks = st.lists(st.sampled_from(["", "", "", "OK", "DENY", "DENYSOFT"]), max_size=3)
 cuts = st.lists(st.integers(0, 300), max_size=6)
 
 
@@ -67,6 +70,8 @@ class Sessions(RuleBasedStateMachine):
         self.told: Counter[str] = Counter()
         self.surprises: list[str] = []
         hooks: dict[str, Callable[..., Any]] = {name: partial(self.answer, name) for name in CODES}
+        hooks["queue"] = self.answer_queue
+        self.marks: deque[list[str]] = deque()
         for name in ("disconnect", "post-connection"):
             hooks[name] = partial(self.tell, name)
         config = {"plugin_timeout": "5", "max_errors": str(MAX_ERRORS), "reverse_dns": "0"}
@@ -79,16 +84,26 @@ class Sessions(RuleBasedStateMachine):
             return None
         return VERDICTS(self.asked[hook].popleft(), self.server.clock)()
 
+    def answer_queue(self, transaction: Transaction) -> Any:
+        """Answer single recipients, and then all."""
+        waiting = self.marks.popleft() if self.marks else []
+        for recipient, word in zip(transaction.recipients, waiting, strict=False):
+            if word:
+                transaction.answer(recipient, OUTCOMES[word])
+        return self.answer("queue")
+
     def tell(self, hook: str) -> None:
         self.told[hook] += 1
 
     # What the client has said and what is foretold of it.
 
-    @initialize(verdict=verdicts)
-    def connect(self, verdict: str = "OK") -> None:
+    @initialize(verdict=verdicts, lmtp=st.booleans())
+    def connect(self, verdict: str = "OK", lmtp: bool | None = None) -> None:
+        self.lmtp = self.lmtp if lmtp is None else lmtp
+        self.server.factory._lmtp = self.lmtp
         self.hello = ""
         self.errors = self.recipients = 0
-        self.sender = self.chunks = self.gone = False
+        self.sender = self.chunks = self.gone = self.prdr = False
         self.octets = b""
         self.replies: list[int] = []
         self.expect(self.ask("connect", verdict))
@@ -98,7 +113,7 @@ class Sessions(RuleBasedStateMachine):
         self.clients += 1
 
     def reset(self) -> None:
-        self.sender = self.chunks = False
+        self.sender = self.chunks = self.prdr = False
         self.recipients = 0
 
     def send(self, line: str) -> None:
@@ -118,6 +133,29 @@ class Sessions(RuleBasedStateMachine):
             self.gone = True
         return code
 
+    def expect_end(self, whole: int, own: list[str]) -> None:
+        """Foretell what is said to the end of a message: one reply for all, or one for each recipient."""
+        if self.gone:
+            return
+        own = [*own, *[""] * self.recipients][: self.recipients]
+        codes = [CODES["queue"][WORDS.index(word)] if word else whole for word in own]
+        refused = [code for code in codes if abs(code) >= 400]
+        worst = next((code for code in refused if abs(code) < 500), refused[0] if refused else 250)
+        if self.lmtp:
+            said = codes
+        elif self.prdr and len(codes) > 1:
+            said = [353, *codes, 250 if len(refused) < len(codes) else worst]
+        else:
+            said = [worst]
+        self.replies += map(abs, said)
+        self.gone = any(code < 0 or code == 421 for code in codes)
+
+    def ask_queue(self, verdict: str, own: list[str]) -> int:
+        """Foretell that queue is asked."""
+        if not self.gone:
+            self.marks.append(own)
+        return self.ask("queue", verdict)
+
     def ask(self, hook: str, verdict: str) -> int:
         """Foretell that a hook is asked, and the code of its answer; below 0 if the session ends then."""
         if self.gone:
@@ -134,29 +172,41 @@ class Sessions(RuleBasedStateMachine):
 
     # The commands.
 
-    @rule(verb=st.sampled_from(["HELO", "EHLO", "ehlo"]), verdict=verdicts)
+    @rule(verb=st.sampled_from(["HELO", "EHLO", "ehlo", "LHLO", "lhlo"]), verdict=verdicts)
     def greet(self, verb: str, verdict: str) -> None:
+        hook = verb.lower()
+        if self.lmtp != (hook == "lhlo"):
+            self.unknown(verdict, f"{verb} client.example")
+            return
+        hook = hook.replace("lhlo", "ehlo")
         self.send(f"{verb} client.example")
-        if self.expect(self.ask(verb.lower(), verdict)) == 250:
+        if self.expect(self.ask(hook, verdict)) == 250:
             self.reset()
-            self.hello = verb.lower()
+            self.hello = hook
 
-    @rule(verdict=verdicts, path=st.sampled_from(["<>", "<a@b.example>", '<"a b"@[192.0.2.1]>']))
-    def mail(self, verdict: str, path: str) -> None:
-        self.send(f"MAIL FROM:{path}")
+    @rule(
+        verdict=verdicts,
+        path=st.sampled_from(["<>", "<a@b.example>", '<"a b"@[192.0.2.1]>']),
+        prdr=st.booleans(),
+    )
+    def mail(self, verdict: str, path: str, prdr: bool = False) -> None:
+        self.send(f"MAIL FROM:{path}{' PRDR' if prdr else ''}")
         if not self.hello or self.sender:
             self.expect(503)
+        elif prdr and (self.lmtp or self.hello != "ehlo"):
+            self.expect(555)
         elif self.expect(self.ask("mail", verdict)) == 250:
-            self.sender = True
+            self.sender, self.prdr = True, prdr
 
-    @rule()
-    def envelope(self) -> None:
+    @rule(prdr=st.booleans(), recipients=st.integers(1, 2))
+    def envelope(self, prdr: bool = False, recipients: int = 1) -> None:
         """Go as far as DATA with plugins that like it all: the interesting states are many commands away."""
         if not self.hello:
-            self.greet("EHLO", "OK")
+            self.greet("LHLO" if self.lmtp else "EHLO", "OK")
         if not self.sender:
-            self.mail("OK", "<a@b.example>")
-        self.rcpt("OK", "<c@d.example>")
+            self.mail("OK", "<a@b.example>", prdr and self.hello == "ehlo" and not self.lmtp)
+        for _ in range(recipients):
+            self.rcpt("OK", "<c@d.example>")
 
     @rule(
         argument=st.sampled_from(["", "FROM:", "TO:<a@b>", "FROM:<a", "FROM:a@b", "FROM:<a@>", "FROM:<a@b>x"])
@@ -189,8 +239,8 @@ class Sessions(RuleBasedStateMachine):
         elif self.expect(self.ask("rcpt", verdict)) == 250:
             self.recipients += 1
 
-    @rule(verdict=verdicts, lines=content, trick=smuggled, stored=verdicts)
-    def data(self, verdict: str, lines: list[str], trick: str, stored: str) -> None:
+    @rule(verdict=verdicts, lines=content, trick=smuggled, stored=verdicts, own=marks)
+    def data(self, verdict: str, lines: list[str], trick: str, stored: str, own: list[str]) -> None:
         self.send("DATA")
         if not self.recipients or self.chunks:
             self.expect(503)
@@ -201,7 +251,10 @@ class Sessions(RuleBasedStateMachine):
         for line in (*lines, *([trick] if trick else [])):
             self.send("." + line if line.startswith(".") else line)
         self.send(".")
-        self.expect(550 if trick else self.ask("queue", stored))
+        if trick:
+            self.expect_end(550, [])
+        else:
+            self.expect_end(self.ask_queue(stored, own), own)
         self.reset()
 
     @rule(
@@ -209,8 +262,9 @@ class Sessions(RuleBasedStateMachine):
         text=st.sampled_from(["", "QUIT\r\n", ".\r\n", "x" * 50]),
         last=st.booleans(),
         stored=verdicts,
+        own=marks,
     )
-    def bdat(self, verdict: str, text: str, last: bool, stored: str) -> None:
+    def bdat(self, verdict: str, text: str, last: bool, stored: str, own: list[str]) -> None:
         if self.gone:
             return
         self.octets += f"BDAT {len(text)}{' LAST' if last else ''}\r\n{text}".encode()
@@ -219,11 +273,16 @@ class Sessions(RuleBasedStateMachine):
         else:
             code = 354 if self.chunks else self.ask("data", verdict)
             if code == 354:
-                code = self.ask("queue", stored) if last else 250
                 self.chunks = not last
-                self.expect(code)
                 if last:
+                    self.expect_end(self.ask_queue(stored, own), own)
                     self.reset()
+                else:
+                    self.expect(250)
+                return
+            if last:
+                self.expect_end(code, [])
+                self.reset()
                 return
         # Many chunks may be on their way when one is refused (RFC 3030 section 2): no errors, unless empty.
         self.expect(code, counted=not text)
@@ -248,6 +307,9 @@ class Sessions(RuleBasedStateMachine):
         )
     )  # fmt: skip
     def refused(self, line: tuple[str, int]) -> None:
+        if self.lmtp and line[0][1:4] in ("ELO", "HLO"):
+            self.unknown("OK", line[0])
+            return
         self.send(line[0])
         self.expect(line[1])
 
@@ -318,6 +380,7 @@ class Sessions(RuleBasedStateMachine):
         assert self.told == {"disconnect": self.clients, "post-connection": self.clients}, self.told
         for waiting in self.asked.values():
             waiting.clear()
+        self.marks.clear()
         self.connect()
 
     @invariant()
@@ -350,13 +413,13 @@ class OracleTests(SynchronousTestCase):
     def test_found(self) -> None:
         """What server and oracle once saw differently: which errors are counted, VRFY in a transaction."""
         rows: list[list[tuple[str, tuple[object, ...]]]] = [
-            [("refused", (("HELO", 501),))] * 6 + [("bdat", ("OK", "QUIT\r\n", False, "OK"))],
+            [("refused", (("HELO", 501),))] * 6 + [("bdat", ("OK", "QUIT\r\n", False, "OK", []))],
             [("refused", (("HELO", 501),))] * 6 + [("unknown", ("DENY_DISCONNECT", "FOO"))],
             [("envelope", ()), ("anytime", ("DENY", "vrfy")), ("rcpt", ("OK", "<c@d.example>"))],
         ]
         for row in rows:
             session = Sessions()
-            session.connect("OK")
+            session.connect("OK", lmtp=False)
             for name, arguments in row:
                 getattr(session, name)(*arguments)
             session.teardown()
