@@ -42,7 +42,9 @@ class DeliveryTests(SynchronousTestCase):
         """Give the messages that readers see."""
         return [path.read_bytes() for path in self.base.glob(f"*/{part}/*")]
 
-    def run_with(self, step: Callable[[str], None], delivery: Delivery | None = None) -> list[Path]:
+    def run_with(
+        self, step: Callable[[str], None], delivery: Delivery | None = None, *, each: bool = False
+    ) -> Any:
         """Deliver into Maildirs that are there; call a function before each step that changes something."""
         delivery = delivery or self.delivery()
         for name in "ab":
@@ -56,8 +58,7 @@ class DeliveryTests(SynchronousTestCase):
             return call
 
         patches = [(os, name, observed(name, getattr(os, name))) for name in STEPS]
-        files: list[Path] = MonkeyPatcher(*patches).runWithPatches(delivery.run)
-        return files
+        return MonkeyPatcher(*patches).runWithPatches(delivery.run_each if each else delivery.run)
 
     def count_steps(self) -> int:
         """Count the steps of a delivery."""
@@ -112,6 +113,23 @@ class DeliveryTests(SynchronousTestCase):
 
             self.assertRaises(OSError, self.run_with, fail)
             self.assertEqual([], self.stored() + self.stored("tmp"), number)
+
+    def test_each(self) -> None:
+        """One by one, whichever step fails costs one copy at most, and leaves nothing of it."""
+        total = self.count_steps()
+        for number in range(1, total - 1):
+            steps = itertools.count(1)
+
+            def fail(name: str, number: int = number, steps: Any = steps) -> None:
+                if next(steps) == number:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+            files = self.run_with(fail, each=True)
+            self.assertEqual([True, False], sorted(isinstance(one, Path) for one in files)[::-1], number)
+            self.assertEqual(([WHOLE], []), (self.stored(), self.stored("tmp")), number)
+            for file in files:
+                if isinstance(file, Path):
+                    file.unlink()
 
     def test_kill(self) -> None:
         """Killed before any step, a server leaves whole messages only, and none before it has synced them."""

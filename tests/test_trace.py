@@ -33,7 +33,7 @@ class Case(SynchronousTestCase):
         return OK
 
     def connect(self) -> Any:
-        self.server = Server(hooks=self.hooks, config=self.config)
+        self.server = Server(hooks=self.hooks, config=self.config, lmtp=self.hello.startswith("LHLO"))
         client = self.server.connect("2001:db8::1" if self.ipv6 else "192.0.2.1")
         client.say(self.hello)
         return client
@@ -76,6 +76,9 @@ class ReceivedTests(Case):
             ("EHLO x", None, "joe", (), "ESMTPA"),
             ("EHLO x", TLSInfo("TLSv1.3", "AES", 256), "joe", (), "ESMTPSA"),
             ("EHLO x", None, "joe", ("SMTPUTF8",), "UTF8SMTPA"),
+            ("LHLO x", None, "", (), "LMTP"),
+            ("LHLO x", TLSInfo("TLSv1.3", "AES", 256), "", (), "LMTPS"),
+            ("LHLO x", TLSInfo("TLSv1.3", "AES", 256), "joe", ("SMTPUTF8",), "UTF8LMTPSA"),
         )
         for self.hello, tls, user, parameters, expected in rows:
             client = self.connect()
