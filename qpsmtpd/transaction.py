@@ -107,7 +107,7 @@ class Transaction:
 
         So it is where the client hears one reply for all, or none for a recipient that a plugin has added.
         """
-        return not self.each or any(one not in self.accepted for one in self.recipients)
+        return not self.each or not set(self.recipients) <= set(self.accepted)
 
     def answer(self, recipient: Recipient, outcome: Outcome | Rejection) -> None:
         """Give one recipient an answer of its own: DENY or DENYSOFT; in the hook ``queue`` OK, too.
