@@ -19,12 +19,21 @@ _LONGEST = 256 * 1024  # octets of a line; a traceback may be long
 
 
 class Child(ProcessProtocol):
-    """Calls ``ready`` once, and ``ended`` at the end; `why` is what can be said about it."""
+    """Calls ``ready`` once, ``taken`` when a successor has taken over, and ``ended`` at the end.
+
+    `why` is what can be said about the end.
+    """
 
     transport: Any
 
-    def __init__(self, ready: Callable[[Child], None], ended: Callable[[Child], None]) -> None:
+    def __init__(
+        self,
+        ready: Callable[[Child], None],
+        ended: Callable[[Child], None],
+        taken: Callable[[Child], None] = lambda _: None,
+    ) -> None:
         self._ready = ready
+        self._taken = taken
         self._ended = ended
         self._lines = b""
         self._last_error = self._failed = ""
@@ -75,6 +84,8 @@ class Child(ProcessProtocol):
                 globalLogPublisher(eventFromJSON(rest))
         elif word == "failed":
             self._failed = rest
+        elif word == "taken":
+            self._taken(self)
         elif word == "ready" and not self.is_ready:
             self.is_ready = True
             self.pid = int(rest)

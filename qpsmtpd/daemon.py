@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +13,13 @@ from twisted.python.usage import UsageError
 from .building import BuildError
 from .config import ConfigError
 from .inheritance import Inheritance
-from .service import MailService, Options
+from .notify import notify
+from .options import Options
+from .parent import Parent
+from .service import MailService
 from .supervisor import Supervisor
 from .tlsfiles import TLSConfigError
+from .upgrade import Successor, Upgrade
 
 __all__ = ["Options", "makeService", "mistakes"]
 
@@ -33,6 +38,21 @@ def makeService(options: Options, reactor: Any = None) -> MailService:
     if reactor is None:
         from twisted.internet import reactor
     inheritance = Inheritance.take(os.environ)
+    if inheritance is None:
+        service = _build(options, reactor)
+    else:
+        # It is the user already that twistd is to become.
+        warnings.filterwarnings("ignore", "tried to drop privileges")
+        parent = Parent()
+        with parent.told():
+            service = _build(options, reactor, inheritance)
+        Successor(service, options, parent)
+    service.upgrade = Upgrade(service, options).begin
+    service.serving.addCallback(lambda _: notify("READY=1"))
+    return service
+
+
+def _build(options: Options, reactor: Any, inheritance: Inheritance | None = None) -> MailService:
     with mistakes():
         count = options.worker_count()
         if count > 1:

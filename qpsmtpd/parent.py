@@ -1,14 +1,15 @@
 """The process that started this one, as seen from here: it is told when we are ready, and tells us to end.
 
-What is said is a line: ``ready PID``, ``failed WHY`` or ``log EVENT``. What it says depends on what we are;
-if the pipe ends, it has died.
+What is said is a line: ``ready PID``, ``failed WHY``, ``log EVENT``, ``taken``. What it says depends on what
+we are; if the pipe ends, it has died.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -50,6 +51,18 @@ class Parent(LineOnlyReceiver):
         with suppress(OSError):
             os.write(TO_PARENT, octets)
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say what ends us, if anything does."""
+        try:
+            yield
+        except SystemExit as end:
+            self.say(f"failed {end.code}")
+            raise
+        except BaseException as error:
+            self.say(f"failed {traceback.format_exception_only(error)[-1]}")
+            raise
+
     def log(self, event: LogEvent) -> None:
         """Hand an event of Twisted's log over; lost if the parent does not read."""
         if not self._full:
@@ -58,10 +71,12 @@ class Parent(LineOnlyReceiver):
     def ready(self) -> None:
         """Say that we serve; from now on errors go where the server's go."""
         os.dup2(KEPT_ERRORS, ERRORS)
+        os.close(KEPT_ERRORS)
         self.say(f"ready {os.getpid()}")
 
     def leave(self) -> None:
-        """Close the pipes: nobody waits for our end, or we for theirs."""
+        """Say that we have taken over, and close the pipes: nobody waits for the other's end any more."""
+        self.say("taken")
         self._died = lambda: None
         self.transport.unregisterProducer()
         self.transport.loseConnection()

@@ -25,9 +25,9 @@ class PortService(StreamServerEndpointService):
     # twistd ends with status 1 and the reason if a port cannot be bound.
     _raiseSynchronously = True
 
-    def __init__(self, endpoint: IStreamServerEndpoint, factory: Factory, name: str) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, factory: Factory, description: str) -> None:
         super().__init__(endpoint, factory)
-        self.name = name
+        self.description = description
         self._port: Any = None
         self._released = False
 
@@ -44,7 +44,7 @@ class PortService(StreamServerEndpointService):
     def share(self) -> int:
         """Give the socket's descriptor for others to inherit; LookupError if there is none."""
         if not hasattr(self._port, "fileno"):
-            raise LookupError(f"{self.name}: is no socket that processes could share")
+            raise LookupError(f"{self.description}: is no socket that processes could share")
         self._port._shouldShutdown = False
         return cast("int", self._port.fileno())
 
@@ -60,7 +60,9 @@ class PortService(StreamServerEndpointService):
             self._port.socket.close()
 
     def stopService(self) -> Deferred[None]:
-        """Close it, and remove its path if it has one."""
+        """Close it, and remove its path if it has one, but for what is systemd's."""
+        if isinstance(self.endpoint, AdoptingEndpoint):
+            self.release()
         if self._released:
             self.running = False
             return succeed(None)
@@ -69,12 +71,14 @@ class PortService(StreamServerEndpointService):
 
 def endpoint_of(reactor: Any, description: str, descriptor: int | None) -> Any:
     """Make an endpoint that binds, or takes over what is inherited. Raises whatever its parser does."""
+    systemd = description.startswith("systemd:")
     if descriptor is None:
-        return serverFromString(reactor, description)
+        endpoint = serverFromString(reactor, description)
+        if not systemd:
+            return endpoint
+        descriptor = endpoint.fileno
     adopting = AdoptingReactor(reactor, descriptor)
-    if description.startswith("systemd:"):
-        return AdoptingEndpoint(adopting)
-    return serverFromString(adopting, description)
+    return AdoptingEndpoint(adopting) if systemd else serverFromString(adopting, description)
 
 
 class AdoptingReactor:
@@ -92,12 +96,10 @@ class AdoptingReactor:
         del port, backlog, interface
         return self.adopt(factory)
 
-    def listenSSL(
-        self, port: object, factory: Factory, context: Any, *others: object, **named: object
-    ) -> Any:
+    def listenSSL(self, port: object, factory: Any, **named: Any) -> Any:
         """Take over a TCP socket, and speak TLS there."""
-        del port, others, named
-        return self.adopt(TLSMemoryBIOFactory(context, False, factory))
+        del port
+        return self.adopt(TLSMemoryBIOFactory(named["contextFactory"], False, factory))
 
     def listenUNIX(self, path: object, factory: Factory, *others: object, **named: object) -> Any:
         """Take over a UNIX socket."""
@@ -120,7 +122,7 @@ class AdoptingReactor:
 
 @implementer(IStreamServerEndpoint)
 class AdoptingEndpoint:
-    """An endpoint that is nothing but the socket."""
+    """An endpoint that is nothing but the socket; it belongs to systemd."""
 
     def __init__(self, reactor: AdoptingReactor) -> None:
         self._reactor = reactor

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
-from .corefiles import read_spool_mode, read_workers, worker_count
+from .corefiles import read_spool_mode
 from .factory import Connections, SMTPFactory
 from .inheritance import Inheritance
 from .kit.store import StoreError
 from .ledger import Ledger
 from .listening import KINDS, PROXY, Listener, read_listener
 from .log import Level
+from .options import Options
 from .polling import polling
 from .ports import PortService, endpoint_of
 from .proxied import ProxiedFactory
@@ -34,77 +32,6 @@ from .unixsocket import clear_socket
 DEFAULT_LISTEN = "127.0.0.1:2525"
 SHUTDOWN_GRACE = 30.0
 """Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
-
-
-class Options(UsageOptions):
-    """Options of ``twistd qpsmtpd``; what is not given comes from the configuration directory."""
-
-    synopsis = "[options]"
-    longdesc = "Runs the qpsmtpd mail server. See docs/config.md for the configuration directory."
-    optParameters: ClassVar = [
-        ["config", "c", None, "Configuration directory [$QPSMTPD_CONFIG, ./config or /etc/qpsmtpd]"],
-        ["spool", None, None, "Directory for messages on their way in [config/spool_dir or ./spool]"],
-        [
-            "max-connections",
-            None,
-            None,
-            "Connections at once, 0 for no limit [config/max_connections or 1000]",
-        ],
-        ["workers", None, None, "Processes that serve, or auto: one for each CPU [config/workers or 1]"],
-        ["max-from-ip", None, None, "Connections at once from one address [config/max_from_ip or 0]"],
-        ["loglevel", None, None, "Log up to this level, 0 to 7, if no logging plugin is loaded"],
-    ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listen: list[str] = []
-        self.smtps: list[str] = []
-        self.lmtp: list[str] = []
-        self.dns: list[str] = []
-
-    def opt_listen(self, endpoint: str) -> None:
-        """Listen for SMTP here: [ADDRESS:]PORT or a Twisted endpoint; repeatable
-        [config/listen or 127.0.0.1:2525]"""
-        self.listen.append(endpoint)
-
-    def opt_smtps(self, endpoint: str) -> None:
-        """Listen for SMTP with implicit TLS here, like --listen; repeatable [config/smtps]"""
-        self.smtps.append(endpoint)
-
-    def opt_lmtp(self, endpoint: str) -> None:
-        """Listen for LMTP here, like --listen, but not on port 25; repeatable [config/lmtp]"""
-        self.lmtp.append(endpoint)
-
-    def opt_dns(self, server: str) -> None:
-        """Ask this name server, HOST[:PORT]; repeatable [config/dns_servers or the system's]"""
-        self.dns.append(server)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Keep the words, for other processes of this server."""
-        self.words = list(options or ())
-        self.started_in = str(Path.cwd())  # twistd may change it
-        super().parseOptions(options)
-
-    def postOptions(self) -> None:
-        """Check the numbers."""
-        try:
-            worker_count(self["workers"] or "1")
-        except ValueError as error:
-            raise UsageError(f"--workers: {error}") from None
-        for name in ("max-connections", "max-from-ip", "loglevel"):
-            if self[name] is not None and not re.fullmatch("[0-9]{1,6}", self[name]):
-                raise UsageError(f"--{name} takes a number of at least 0, not {self[name]!r}")
-
-    def worker_count(self) -> int:
-        """Give the number of processes that serve."""
-        if self["workers"] is not None:
-            return worker_count(self["workers"])
-        return read_workers(Config(config_directories(self["config"], os.environ)))
-
-    def number(self, name: str, config: Config, default: int) -> int:
-        """Give an option, else the setting of that name."""
-        given = self[name]
-        return int(given) if given is not None else config.number(name.replace("-", "_"), default)
 
 
 class MailService(MultiService):
@@ -118,8 +45,9 @@ class MailService(MultiService):
         self.ports: list[PortService] = []
         self.serving: Deferred[None] = Deferred()
         """Fires when clients are served, or with what keeps a worker from it."""
+        self.failing: Callable[[str], None] = lambda _: None
         self.upgrade: Callable[[], None] = lambda: None
-        self._ending = self._hears_signals = False
+        self.ending = self._hears_signals = False
         self.built = _build(options, reactor)
         engine = self.built.engine
         assert engine is not None
@@ -197,11 +125,11 @@ class MailService(MultiService):
         signal.signal(signal.SIGUSR2, lambda *_: self.reactor.callFromThread(self.upgrade))
         try:
             for port in self.ports:
-                if port.name not in self.inheritance.sockets:
+                if port.description not in self.inheritance.sockets:
                     clear_socket(port.endpoint)
             super().privilegedStartService()
         except (CannotListenError, OSError, OverflowError) as error:
-            raise SystemExit(f"qpsmtpd: cannot listen: {error}") from None
+            self.refuse(f"cannot listen: {error}")
 
     def startService(self) -> None:
         """Serve."""
@@ -211,12 +139,17 @@ class MailService(MultiService):
         self._reloading.watch()
         if not self.inheritance.is_worker:
             for port in self.ports:
-                self.engine.log.emit(Level.INFO, "Listening on %s", port.name)
+                self.engine.log.emit(Level.INFO, "Listening on %s", port.description)
         self.serve()
 
     def serve(self) -> None:
         """Say that we serve."""
         self.serving.callback(None)
+
+    def refuse(self, why: str) -> NoReturn:
+        """End the start."""
+        self.failing(why)
+        raise SystemExit(f"qpsmtpd: {why}") from None
 
     def _prepare_spool(self) -> None:
         """Make the spool directory only now, as the user that twistd has become."""
@@ -224,14 +157,14 @@ class MailService(MultiService):
         try:
             prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
         except OSError as error:
-            raise SystemExit(f"qpsmtpd: no spool directory: {error}") from None
+            self.refuse(f"no spool directory: {error}")
 
     def _open_store(self) -> None:
         """Open what plugins keep, as that user, so that a broken file is known before mail is served."""
         try:
             self.built.services.store.open()
         except StoreError as error:
-            raise SystemExit(f"qpsmtpd: {error}") from None
+            self.refuse(str(error))
 
     def reload(self) -> None:
         """Read configuration, limits and certificates again; what is wrong keeps its old value."""
@@ -245,7 +178,7 @@ class MailService(MultiService):
 
     def orphaned(self) -> None:
         """End, for the parent has died; at once if that was told to us to end already."""
-        if self._ending:
+        if self.ending:
             self.kill()
         else:
             self.engine.log.emit(Level.ERROR, "the parent process has died: ending")
@@ -258,13 +191,13 @@ class MailService(MultiService):
 
     def end(self) -> None:
         """End the process in order, as TERM does."""
-        if not self._ending:
-            self._ending = True
+        if not self.ending:
+            self.ending = True
             self.reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, end the sessions, those that hold a message within the grace time."""
-        self._ending = True
+        self.ending = True
         if self._hears_signals:
             # A worker may be told twice: by who tells all processes, and by the parent.
             again = signal.SIG_IGN if self.inheritance.is_worker else lambda *_: self.kill()

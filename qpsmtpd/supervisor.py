@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from .inheritance import WORKER, Inheritance
 from .ledger import Ledger
-from .service import MailService, Options
+from .options import Options
+from .service import MailService
 from .workers import Workers
 
 MARGIN: Final = 5.0
@@ -29,16 +30,16 @@ class Supervisor(MailService):
         super().__init__(options, reactor, inheritance)
         command = [sys.executable, "-c", WORKER, *options.words]
         ledger = Ledger.create(count, self._max_connections)
-        self.workers = Workers(reactor, self.engine.log, command, ledger, options.started_in)
+        self.workers = Workers(reactor, self.engine.log, command, ledger, options.way_back)
 
     def serve(self) -> None:
         """Start the workers, as the user that twistd has become, when their end can be heard."""
         for port in self.ports:
             port.hold()
         try:
-            sockets = {port.name: port.share() for port in self.ports}
+            sockets = {port.description: port.share() for port in self.ports}
         except LookupError as error:
-            raise SystemExit(f"qpsmtpd: {error.args[0]}; it cannot have workers") from None
+            self.refuse(f"{error.args[0]}; it cannot have workers")
         self.workers.ready = lambda: self.serving.callback(None)
         self.workers.failed = self._failed
         self.reactor.callWhenRunning(self.workers.start, sockets)

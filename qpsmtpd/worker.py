@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from typing import Any
 
 from twisted.logger import globalLogBeginner
 
 from .daemon import mistakes
 from .inheritance import Inheritance
+from .options import Options
 from .parent import Parent
-from .service import MailService, Options
+from .service import MailService
 
 
 def main() -> None:
@@ -24,14 +24,8 @@ def main() -> None:
     assert inheritance is not None
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     parent = Parent()
-    try:
+    with parent.told():
         serve(parent, inheritance, reactor)
-    except SystemExit as end:
-        parent.say(f"failed {end.code}")
-        sys.exit(1)
-    except BaseException as error:
-        parent.say(f"failed {traceback.format_exception_only(error)[-1]}")
-        raise
 
 
 def serve(parent: Parent, inheritance: Inheritance, reactor: Any) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -38,7 +36,12 @@ class Workers:
     """
 
     def __init__(
-        self, reactor: Any, log: Log, command: Sequence[str], ledger: Ledger, started_in: str = ""
+        self,
+        reactor: Any,
+        log: Log,
+        command: Sequence[str],
+        ledger: Ledger,
+        way_back: Callable[[], tuple[str | None, str]] = lambda: (None, ""),
     ) -> None:
         self.reactor = reactor
         self.log = log
@@ -46,7 +49,7 @@ class Workers:
         self.failed: Callable[[str], None] = lambda _: None
         self._command = list(command)
         self._ledger = ledger
-        self._started_in = started_in
+        self._way_back = way_back
         self._sockets: dict[str, int] = {}
         self._places = [Worker(number) for number in range(ledger.columns)]
         self._ending = False
@@ -92,19 +95,17 @@ class Workers:
         place.restart = None
         place.began = self.reactor.seconds()
         child = place.child = Child(self._one_ready, lambda child: self._ended(place, child))
-        ledger, here = self._ledger, str(Path.cwd())
-        # As the parent was: built there, then moved here, if the way is open.
-        moved = self._started_in not in ("", here) and os.access(self._started_in, os.X_OK)
+        ledger, (path, directory) = self._ledger, self._way_back()
         inheritance = Inheritance(
             self._sockets,
             ledger.descriptor,
             place.number,
             ledger.columns,
             ledger.capacity,
-            directory=here if moved else "",
+            directory=directory,
         )
         try:
-            child.start(self.reactor, self._command, inheritance, self._started_in if moved else None)
+            child.start(self.reactor, self._command, inheritance, path)
         except OSError as error:
             child.why = f"cannot be started: {error}"
             self._ended(place, child)

@@ -15,9 +15,10 @@ from qpsmtpd.certificates import make_self_signed
 from qpsmtpd.daemon import makeService
 from qpsmtpd.listening import endpoint_description
 from qpsmtpd.log import Event, Level
+from qpsmtpd.options import Options
 from qpsmtpd.proxied import ProxiedFactory
 from qpsmtpd.reloading import CERTIFICATE_CHECK, TICKET_KEYS
-from qpsmtpd.service import MailService, Options
+from qpsmtpd.service import MailService
 
 PLUGIN = """\
 from qpsmtpd import OK, Plugin

@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
-import re
 import signal
-import smtplib
-import threading
 import time
 import unittest
-from collections import Counter
+from contextlib import suppress
 
 from harness import Server
+from load import SEED, Load, check_stored
+from processes import children, wait_for_workers
 
 KILLS = int(os.environ.get("QPSMTPD_KILLS", "200"))
-CLIENTS = 6
-SEED = 20261123
-
-
-class Load:
-    """Clients that send messages without end and remember which were accepted."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.accepted: set[str] = set()
-        self.sent = 0
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, number: int) -> None:
-        dice = random.Random(SEED + number)
-        count = 0
-        while not self._over.is_set():
-            try:
-                with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
-                    while not self._over.is_set():
-                        count += 1
-                        self.sent += 1
-                        self._deliver(client, f"{number}-{count}", dice)
-            except (OSError, smtplib.SMTPException):
-                time.sleep(0.02)
-
-    def _deliver(self, client: smtplib.SMTP, name: str, dice: random.Random) -> None:
-        body = "".join(f"{dice.random()}\n" for _ in range(dice.choice([1, 50, 2000])))
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        client.sendmail("a@example.com", ["b@example.org"], f"X-Test: {name} {digest}\n\n{body}")
-        self.accepted.add(name)
 
 
 class KillTests(unittest.TestCase):
@@ -74,17 +33,36 @@ class KillTests(unittest.TestCase):
         finally:
             load.end()
         server.stop()
-        found: Counter[str] = Counter()
-        for message in server.messages():
-            match = re.search(rb"^X-Test: (\S+) (\S+)\n\n", message, re.MULTILINE)
-            assert match is not None, "a message in new/ is not whole"
-            body = message[match.end() :]
-            self.assertEqual(hashlib.sha256(body).hexdigest(), match[2].decode(), "a message is not whole")
-            found[match[1].decode()] += 1
+        said = check_stored(self, server, load)
         self.assertGreater(len(load.accepted), KILLS)
-        self.assertEqual(load.accepted - found.keys(), set(), "accepted, but not in new/")
-        self.assertEqual({name for name, count in found.items() if count > 1}, set(), "delivered twice")
-        print(f"{KILLS} kills, {load.sent} messages, {len(load.accepted)} accepted, {len(found)} stored")
+        print(f"{KILLS} kills, {said}")
+
+    def test_workers_and_parent(self) -> None:
+        """Workers are killed in turn, and now and then their parent."""
+        dice = random.Random(SEED)
+        server = Server({"size_threshold": "5000\n", "workers": "2\n"})
+        self.addCleanup(server.close)
+        server.start()
+        load = Load(server.port)
+        kills = parents = 0
+        try:
+            while kills < KILLS // 2:
+                wait_for_workers(server, 2)
+                for pid in children(server.pid):
+                    time.sleep(dice.uniform(0.0, 0.5))
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        kills += 1
+                if dice.random() < 0.3:
+                    server.stop(signal.SIGKILL)
+                    parents += 1
+                    server.start()
+        finally:
+            load.end()
+        server.stop()
+        said = check_stored(self, server, load)
+        self.assertGreater(len(load.accepted), kills)
+        print(f"{kills} kills of workers, {parents} of parents, {said}")
 
 
 if __name__ == "__main__":

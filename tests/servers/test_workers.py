@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import TWISTD, Server, answers, wait_until
+from processes import children, lives, wait_for_workers
 
 WORKERS = 3
 NOBODY_RUNS_PYTHON = (
@@ -25,34 +26,14 @@ NOBODY_RUNS_PYTHON = (
 )
 
 
-def children(pid: int) -> list[int]:
-    """List the processes that a process has started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 class Case(unittest.TestCase):
     def start(self, config: Mapping[str, str] | None = None, workers: int = WORKERS) -> Server:
         files = {"workers": f"{workers}\n", "logging": "logging/warn LOGINFO\n"} | dict(config or {})
         server = Server(files)
         self.addCleanup(server.close)
         server.start()
-        wait_until(lambda: len(self.serving(server)) == workers, "all workers are ready")
+        wait_for_workers(server, workers)
         return server
-
-    def serving(self, server: Server) -> list[int]:
-        """List the workers that have left their first standard error behind: they are ready."""
-        found = []
-        for pid in children(server.pid):
-            try:
-                same = Path(f"/proc/{pid}/fd/2").readlink() == Path(f"/proc/{server.pid}/fd/2").readlink()
-            except OSError:
-                continue
-            found += [pid] if same else []
-        return found
 
     def connect(self, server: Server, address: str = "127.0.0.1") -> tuple[socket.socket, bytes]:
         client = socket.create_connection(("127.0.0.1", server.port), 30, (address, 0))

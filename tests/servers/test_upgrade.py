@@ -1,0 +1,267 @@
+"""SIGUSR2: another server takes over, and no client notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import socket
+import subprocess
+import threading
+import time
+import unittest
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness import TWISTD, Server, answers, wait_until
+from load import Load, check_stored
+from processes import children, lives
+
+UPGRADES = int(os.environ.get("QPSMTPD_UPGRADES", "6"))
+QUICK = {"plugins": "rcpt_ok\nqueue/maildir mail\n", "smtps": "", "shutdown_grace": "20\n"}
+
+
+class Knocking:
+    """Connects again and again, and counts the connections that were not greeted."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.tried = 0
+        self.failures: list[str] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._knock)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _knock(self) -> None:
+        while not self._over.is_set():
+            self.tried += 1
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+                    said = client.recv(1000)
+                    client.sendall(b"QUIT\r\n")
+                    said += client.recv(1000)
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            if not said.startswith(b"220 ") or b"221 " not in said:
+                self.failures.append(repr(said))
+
+
+class Case(unittest.TestCase):
+    options: tuple[str, ...] = ("--nodaemon",)
+
+    def start(self, config: Mapping[str, str] | None = None, *more: object) -> Server:
+        """Start a server with a pid file, which says who it is at the moment."""
+        server = Server(QUICK | dict(config or {}))
+        self.addCleanup(server.close)
+        self.pidfile, self.log = server.directory / "pid", server.log
+        with server.log.open("ab") as log:
+            twistd = [TWISTD, *self.options, "--pidfile", self.pidfile, *map(str, more)]
+            self.process = subprocess.Popen(
+                [*twistd, "qpsmtpd", "--config", server.config],
+                cwd=server.directory,
+                stdout=log,
+                stderr=log,
+            )
+        self.addCleanup(self.process.wait)
+        self.addCleanup(self.kill_all, server)
+        wait_until(lambda: self.process.poll() or answers(server.port), "the server listens")
+        wait_until(self.pidfile.exists, "there is a pid file")
+        return server
+
+    def kill_all(self, server: Server) -> None:
+        """Kill whoever runs in the server's directory."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if str(server.directory) in (entry / "cmdline").read_text():
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except OSError:
+                continue
+
+    @property
+    def pid(self) -> int:
+        return int(self.pidfile.read_text())
+
+    def upgrade(self) -> int:
+        """Have another server take over; give the old one's number."""
+        old = self.pid
+        os.kill(old, signal.SIGUSR2)
+        try:
+            wait_until(lambda: self.pid != old, "the pid file names another process")
+        except AssertionError:
+            print(self.log.read_text()[-3000:])
+            raise
+        return old
+
+    def end(self, server: Server) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+        wait_until(lambda: not self.pidfile.exists(), "the last server ends and removes its pid file")
+        wait_until(lambda: not answers(server.port), "the port is closed")
+        self.assertNotIn("Traceback", server.log.read_text())
+
+
+class LoadTests(Case):
+    def under_load(self, config: Mapping[str, str]) -> None:
+        server = self.start({"size_threshold": "5000\n"} | dict(config))
+        load, knocking = Load(server.port, kept=5), Knocking(server.port)
+        gone = []
+        try:
+            for _ in range(UPGRADES):
+                time.sleep(0.5)
+                gone.append(self.upgrade())
+        finally:
+            knocking.end()
+            load.end()
+        wait_until(lambda: not any(map(lives, gone)), "no old server is left")
+        self.assertEqual(([], {}), (knocking.failures, dict(load.failures)))
+        said = check_stored(self, server, load)
+        self.assertEqual(load.sent, len(load.accepted))
+        self.end(server)
+        print(f"{UPGRADES} upgrades, {said}; {knocking.tried} greeted, {len(knocking.failures)} not")
+
+    def test_one_process(self) -> None:
+        self.under_load({})
+
+    def test_workers(self) -> None:
+        self.under_load({"workers": "2\n"})
+
+
+class UpgradeTests(Case):
+    def test_new_configuration(self) -> None:
+        """The new server has other settings, other listeners, another number of workers."""
+        server = self.start()
+        old = self.pid
+        server.write("workers", "2\n")
+        server.write("smtpgreeting", "new ESMTP\n")
+        server.write("listen", f"127.0.0.1:{server.port}\n127.0.0.1:{server.smtps_port}\n")
+        self.upgrade()
+        self.assertEqual(2, len(children(self.pid)))
+        wait_until(lambda: not lives(old), "the old server has ended")
+        for port in (server.port, server.smtps_port):
+            with socket.create_connection(("127.0.0.1", port), 30) as client:
+                self.assertEqual(b"220 new ESMTP\r\n", client.recv(1000))
+        server.write("workers", "1\n")
+        server.write("listen", f"127.0.0.1:{server.port}\n")
+        self.upgrade()
+        self.assertEqual([], children(self.pid))
+        wait_until(lambda: not answers(server.smtps_port), "the other port is closed")
+        self.end(server)
+
+    def test_sessions_go_on(self) -> None:
+        """A session that was begun with the old server ends with it, message and all."""
+        server = self.start()
+        with smtplib.SMTP("127.0.0.1", server.port, timeout=30) as client:
+            client.ehlo()
+            old = self.upgrade()
+            client.sendmail("a@example.com", ["b@example.org"], "Subject: x\n\nx\n")
+            client.sendmail("a@example.com", ["b@example.org"], "Subject: x\n\nx\n")
+            self.assertTrue(lives(old))
+        wait_until(lambda: not lives(old), "the old server ends with its last session")
+        self.assertEqual(2, len(server.messages()))
+        self.end(server)
+
+    def test_idle_sessions_end(self) -> None:
+        """A session that does nothing is told to go when the time of grace is over."""
+        server = self.start({"shutdown_grace": "1\n"})
+        with socket.create_connection(("127.0.0.1", server.port), 30) as client:
+            client.recv(1000)
+            old = self.upgrade()
+            self.assertIn(b"421 4.3.2", client.recv(1000))
+        wait_until(lambda: not lives(old), "the old server has ended")
+        self.end(server)
+
+    def failing(self, config: Mapping[str, str], expected: str) -> None:
+        server = self.start({"workers": "1\n"})
+        old = self.pid
+        for name, text in config.items():
+            server.write(name, text)
+        for _ in range(2):
+            before = server.log.read_text().count("the upgrade failed")
+            os.kill(old, signal.SIGUSR2)
+            wait_until(
+                lambda b=before: server.log.read_text().count("the upgrade failed") > b, "the log says so"
+            )
+        lines = [line for line in server.log.read_text().splitlines() if "the upgrade failed" in line]
+        self.assertEqual(2, len(lines), lines)
+        self.assertIn("and this server goes on: the new one ended with status 1: ", lines[0])
+        self.assertIn(expected, lines[0])
+        self.assertEqual(old, self.pid)
+        with smtplib.SMTP("127.0.0.1", server.port, timeout=30) as client:
+            client.sendmail("a@example.com", ["b@example.org"], "Subject: x\n\nx\n")
+        for name in config:
+            (server.config / name).unlink()
+        server.write("plugins", QUICK["plugins"])
+        server.write("listen", f"127.0.0.1:{server.port}\n")
+        self.upgrade()
+        self.end(server)
+
+    def test_bad_configuration(self) -> None:
+        self.failing({"databytes": "many\n"}, "databytes:1: 'many' is not a number")
+
+    def test_bad_plugin(self) -> None:
+        self.failing({"plugins": "bogus\n"}, "plugins:1: no plugin is called 'bogus'")
+
+    def test_port_that_is_taken(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            self.failing({"smtps": "", "listen": f"127.0.0.1:{port}\n"}, "cannot listen: ")
+
+    def test_killed_while_it_starts(self) -> None:
+        """TERM and KILL end both servers, whichever is on its way."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            server = self.start()
+            old = self.pid
+            os.kill(old, signal.SIGUSR2)
+            wait_until(lambda o=old: children(o), "the new server is on its way")
+            (new,) = children(old)
+            os.kill(old, number)
+            wait_until(lambda o=old, n=new: not lives(o) and not lives(n), "both have ended")
+            self.assertFalse(answers(server.port))
+
+
+class DaemonTests(Case):
+    options = ("--logfile=log",)
+
+    def test_daemon(self) -> None:
+        """The pid file always names a server that serves, and the log is one file."""
+        server = self.start({"lmtp": "unix:lmtp\n"})
+        self.assertEqual(0, self.process.wait(30))
+        for _ in range(2):
+            old = self.upgrade()
+            wait_until(lambda o=old: not lives(o), "the old server has ended")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(server.directory / "lmtp"))
+            self.assertTrue(client.recv(1000).startswith(b"220 "))
+        self.end(server)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root, which CI is")
+    def test_other_user(self) -> None:
+        """A port that only root may bind is handed over by a server that is root no more."""
+
+
+class SystemdTests(Case):
+    def test_notification(self) -> None:
+        """systemd is told that the server is ready, and who it is."""
+        server = Server(QUICK)
+        self.addCleanup(server.close)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            path = str(server.directory / "notify")
+            systemd.bind(path)
+            systemd.settimeout(30)
+            os.environ["NOTIFY_SOCKET"] = path
+            try:
+                self.start()
+            finally:
+                del os.environ["NOTIFY_SOCKET"]
+            self.assertEqual(b"READY=1", systemd.recv(1000))
+            self.upgrade()
+            said = {systemd.recv(1000), systemd.recv(1000)}
+            self.assertEqual({b"READY=1", f"MAINPID={self.pid}".encode()}, said)
+
+
+if __name__ == "__main__":
+    unittest.main()
