@@ -1,15 +1,19 @@
 """Write replies straight to the socket when nothing is queued before them.
 
 Twisted's `transport.write` waits for the next turn of the reactor, which costs two changes of the poll set
-and a second event for each reply.
+and a second event for each reply. We write at once, or when all that is ready has been read (see `polling`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.tcp import Connection
+
+if TYPE_CHECKING:
+    from .polling import Poller
 
 
 def direct_writer(transport: Any) -> Callable[[bytes], None]:
@@ -32,4 +36,12 @@ def direct_writer(transport: Any) -> Callable[[bytes], None]:
         if sent < len(octets):
             write(octets[sent:])
 
-    return write_directly
+    poller: Poller | None = getattr(transport.reactor, "poller", None)
+    return write_directly if poller is None else partial(poller.write, write_directly)
+
+
+def write_now(transport: Any) -> None:
+    """Write what waits for others to be read."""
+    poller = getattr(getattr(transport, "reactor", None), "poller", None)
+    if poller is not None:
+        poller.flush()

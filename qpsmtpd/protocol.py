@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .alarm import Alarm
-from .direct import direct_writer
+from .direct import direct_writer, write_now
 from .early import EarlyInput
 from .log import Level
 from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
@@ -215,6 +215,7 @@ class SMTPProtocol(Pump, Protocol):
     def _start_tls(self) -> None:
         """Switch to TLS; what came in clear behind STARTTLS is thrown away (RFC 3207 section 4.2)."""
         self._flush()
+        write_now(self.transport)  # in clear
         self._receiver.clear()
         self.transport.startTLS(self.factory.tls_context)
         self._write = self.transport.write

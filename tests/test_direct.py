@@ -7,7 +7,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.direct import direct_writer
+from qpsmtpd.direct import direct_writer, write_now
 
 
 class Socket:
@@ -76,3 +76,32 @@ class WriteTests(SynchronousTestCase):
         encrypted.TLS = True
         for transport in (encrypted, StringTransport()):
             self.assertEqual(transport.write, direct_writer(transport))
+
+
+class Reactor:
+    """Polls in a set of its own, and is just reading."""
+
+    def __init__(self) -> None:
+        self.poller = self
+        self.due: list[bytes] = []
+
+    def write(self, write: object, octets: bytes) -> None:
+        self.due.append(octets)
+
+    def flush(self) -> None:
+        self.due.append(b"now")
+
+
+class LaterTests(SynchronousTestCase):
+    """A transport of the poller's is written to when that has read what is ready."""
+
+    def test_later_and_now(self) -> None:
+        transport, reactor = Transport(Socket()), Reactor()
+        transport.reactor = reactor
+        direct_writer(transport)(b"250 OK\r\n")
+        write_now(transport)
+        self.assertEqual([b"250 OK\r\n", b"now"], reactor.due)
+
+    def test_transports_without_a_poller(self) -> None:
+        for transport in (Transport(Socket()), StringTransport()):
+            write_now(transport)

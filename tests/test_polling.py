@@ -160,6 +160,63 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual(1, len(self.one.told) + len(other.told))
 
+    def test_written_when_all_has_been_read(self) -> None:
+        """What is said while others are still to be read is written behind that, in order."""
+        done: list[str] = []
+        other = Selectable()
+        self.addCleanup(other.close)
+
+        def say(octets: bytes) -> None:
+            done.append(f"write {octets.decode()}")
+
+        def answer() -> None:
+            done.append("read")
+            self.poller.write(say, b"1")
+            self.poller.write(say, b"2")
+
+        for one in (self.one, other):
+            one.result = answer  # type: ignore[method-assign]
+            self.poller.change(one, EPOLLIN, 0)
+            one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(["read", "read", "write 1", "write 2", "write 1", "write 2"], done)
+        self.poller.write(say, b"3")
+        self.assertEqual("write 3", done[-1])
+
+    def test_written_now(self) -> None:
+        """Who cannot wait has written what was said before."""
+        done: list[bytes] = []
+
+        def answer() -> None:
+            self.poller.write(done.append, b"1")
+            self.poller.flush()
+            self.assertEqual([b"1"], done)
+
+        self.one.result = answer  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual([b"1"], done)
+
+    def test_written_in_spite_of_failures(self) -> None:
+        """Whatever fails, replies are written, then and later."""
+        done: list[bytes] = []
+
+        def answer() -> Any:
+            self.poller.write(done.append, b"1")
+            return CONNECTION_DONE
+
+        def fail(reason: Any) -> None:
+            raise ZeroDivisionError
+
+        self.one.result = answer  # type: ignore[method-assign]
+        self.one.connectionLost = fail  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+        self.assertRaises(ZeroDivisionError, self.poller.doRead)
+        self.poller.write(done.append, b"2")
+        self.assertEqual([b"1", b"2"], done)
+
     def test_closed_before_it_is_dropped(self) -> None:
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.close()
