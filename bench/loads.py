@@ -49,6 +49,9 @@ LOADS = {
     "E": Load("idle sessions after EHLO", 0, 1),
     "T": Load("connect, EHLO, STARTTLS, handshake, EHLO, close; 8 at once", 64, 8, variant=Variant.TLS),
     "M": Load("B, each message on the disk before it is answered", 100, 20, 4096, variant=Variant.DURABLE),
+    "WA": Load("A, by one process and by workers", 200, 20, 4096, kept=False, variant=Variant.WORKERS),
+    "WB": Load("B, by one process and by workers", 400, 20, 4096, variant=Variant.WORKERS),
+    "WD": Load("D, by one process and by workers", 200, 100, 20_000, 5, variant=Variant.WORKERS),
     "P": Load("B through the plugins of config/", 400, 20, 4096, variant=Variant.CHAIN),
 }
 

@@ -27,6 +27,7 @@ class Variant(Enum):
     TLS = "plain, with STARTTLS"
     DURABLE = "stores each message and waits for the disk"
     CHAIN = "the plugins of config/"
+    WORKERS = "plain, beside several processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Server:
 
     def start(self, variant: Variant) -> None:
         """Start, and wait until it listens."""
-        self.setup.work.mkdir(parents=True)
+        self.setup.work.mkdir(parents=True, exist_ok=True)
         self.setup.work.chmod(0o755)  # for servers that drop their privileges
         command = self.command(variant)
         with (self.setup.work / "output").open("wb") as output:

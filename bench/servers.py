@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import ClassVar
 
 from postfix import Postfix
 from programs import environment, find
-from server import ROOT, Command, Server, Setup, Variant
+from server import ROOT, START_TIMEOUT, Command, Server, Setup, Variant
 
 BENCH = ROOT / "bench"
 _TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -75,6 +76,33 @@ class Engine(Server):
             # Whoever relays, as this machine may, passes by most plugins.
             return files | {"relayclients": ""}
         return files | {"reverse_dns": "0"}
+
+
+class Workers(Engine):
+    """A parent and two workers."""
+
+    name = "qpsmtpd, 2 workers"
+    variants = frozenset({Variant.WORKERS})
+    notes: ClassVar[dict[Variant, str]] = {}
+
+    def command(self, variant: Variant) -> Command:
+        """Ask for workers, and to be told when all are there."""
+        command = super().command(variant)
+        environment = command.environment | {"NOTIFY_SOCKET": str(self._notified)}
+        return Command([*command.arguments, "--workers", "2"], environment)
+
+    @property
+    def _notified(self) -> Path:
+        return self.setup.work / "notify"
+
+    def start(self, variant: Variant) -> None:
+        """Start, and wait for all workers."""
+        self.setup.work.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(self._notified))
+            ready.settimeout(START_TIMEOUT)
+            super().start(variant)
+            ready.recv(100)
 
 
 class AioSMTPD(Server):
@@ -167,4 +195,4 @@ exports.hook_rcpt = (next) => next(OK)
 exports.hook_queue = (next) => next(OK)
 """
 
-SERVERS: list[type[Server]] = [Engine, AioSMTPD, SMTPSink, Postfix, Haraka]
+SERVERS: list[type[Server]] = [Engine, Workers, AioSMTPD, SMTPSink, Postfix, Haraka]

@@ -171,7 +171,7 @@ def append_to_log(options: Options) -> None:
     if not name or name == "-":
         return
     with suppress(OSError):
-        wanted = Path(name).stat()
+        wanted = Path(options.started_in, name).stat()  # opened before twistd went elsewhere
         for entry in Path("/dev/fd").iterdir():
             with suppress(OSError):
                 descriptor = int(entry.name)

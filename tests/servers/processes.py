@@ -1,10 +1,20 @@
-"""What /proc knows about the processes of a server."""
+"""The processes of a server, and who may be one."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from harness import Server, wait_until
+
+NOBODY_RUNS_PYTHON = (
+    os.getuid() == 0
+    and not subprocess.run(
+        ["/bin/sh", "-c", '"$0" -c 1 2>/dev/null', sys.executable], user="nobody", check=False
+    ).returncode
+)
 
 
 def children(pid: int) -> list[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import smtplib
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -15,10 +17,14 @@ from pathlib import Path
 
 from harness import TWISTD, Server, answers, wait_until
 from load import Load, check_stored
-from processes import children, lives
+from processes import NOBODY_RUNS_PYTHON, children, lives
 
 UPGRADES = int(os.environ.get("QPSMTPD_UPGRADES", "6"))
 QUICK = {"plugins": "rcpt_ok\nqueue/maildir mail\n", "smtps": "", "shutdown_grace": "20\n"}
+
+
+QUIET = {"logging": "", "loglevel": "LOGINFO\n"}
+"""For daemons, which have no standard error."""
 
 
 class Knocking:
@@ -54,11 +60,22 @@ class Knocking:
 class Case(unittest.TestCase):
     options: tuple[str, ...] = ("--nodaemon",)
 
-    def start(self, config: Mapping[str, str] | None = None, *more: object) -> Server:
+    def start(
+        self,
+        config: Mapping[str, str] | None = None,
+        *more: object,
+        port: int = 0,
+        pidfile: Path | None = None,
+        owner: int = -1,
+    ) -> Server:
         """Start a server with a pid file, which says who it is at the moment."""
-        server = Server(QUICK | dict(config or {}))
+        server = Server(QUICK | dict(config or {}), port=port)
         self.addCleanup(server.close)
-        self.pidfile, self.log = server.directory / "pid", server.log
+        server.directory.chmod(0o755)  # for servers of other users
+        self.pidfile = pidfile or server.directory / "pid"
+        self.log = server.log
+        server.log.touch()
+        os.chown(server.log, owner, -1)
         with server.log.open("ab") as log:
             twistd = [TWISTD, *self.options, "--pidfile", self.pidfile, *map(str, more)]
             self.process = subprocess.Popen(
@@ -101,7 +118,7 @@ class Case(unittest.TestCase):
         os.kill(self.pid, signal.SIGTERM)
         wait_until(lambda: not self.pidfile.exists(), "the last server ends and removes its pid file")
         wait_until(lambda: not answers(server.port), "the port is closed")
-        self.assertNotIn("Traceback", server.log.read_text())
+        self.assertNotIn("Traceback", self.log.read_text())
 
 
 class LoadTests(Case):
@@ -228,7 +245,7 @@ class DaemonTests(Case):
 
     def test_daemon(self) -> None:
         """The pid file always names a server that serves, and the log is one file."""
-        server = self.start({"lmtp": "unix:lmtp\n"})
+        server = self.start(QUIET | {"lmtp": "unix:lmtp\n"})
         self.assertEqual(0, self.process.wait(30))
         for _ in range(2):
             old = self.upgrade()
@@ -238,9 +255,36 @@ class DaemonTests(Case):
             self.assertTrue(client.recv(1000).startswith(b"220 "))
         self.end(server)
 
-    @unittest.skipUnless(os.getuid() == 0, "needs root, which CI is")
+    @unittest.skipUnless(NOBODY_RUNS_PYTHON, "needs root, and a Python that everybody may run")
     def test_other_user(self) -> None:
         """A port that only root may bind is handed over by a server that is root no more."""
+        nobody = pwd.getpwnam("nobody")
+        for workers in ("1\n", "2\n"):
+            work = Path(self.enterContext(tempfile.TemporaryDirectory()))
+            os.chown(work, nobody.pw_uid, nobody.pw_gid)
+            ids = ["--uid", str(nobody.pw_uid), "--gid", str(nobody.pw_gid), "--rundir", work]
+            config = QUIET | {"workers": workers, "spool_dir": f"{work}/spool\n"}
+            config["plugins"] = f"rcpt_ok\nqueue/maildir {work}/mail\n"
+            server = self.start(config, *ids, port=927, pidfile=work / "pid", owner=nobody.pw_uid)
+            for _ in range(2):
+                old = self.upgrade()
+                wait_until(lambda o=old: not lives(o), "the old server has ended")
+            self.assertEqual(nobody.pw_uid, Path(f"/proc/{self.pid}").stat().st_uid)
+            with smtplib.SMTP("127.0.0.1", 927, timeout=30) as client:
+                client.sendmail("a@example.com", ["b@example.org"], "Subject: x\n\nx\n")
+            self.assertEqual(1, len(list((work / "mail" / "new").iterdir())))
+            self.end(server)
+
+    @unittest.skipUnless(NOBODY_RUNS_PYTHON, "needs root, and a Python that everybody may run")
+    def test_pid_file_of_root(self) -> None:
+        """Without a pid file that it could write, the server stays as it is, and says so."""
+        nobody = pwd.getpwnam("nobody")
+        work = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        os.chown(work, nobody.pw_uid, nobody.pw_gid)
+        self.start(QUIET | {"spool_dir": f"{work}/spool\n"}, "--uid", str(nobody.pw_uid))
+        os.kill(self.pid, signal.SIGUSR2)
+        line = f"cannot upgrade: the pid file {self.pidfile} cannot be written by this user"
+        wait_until(lambda: line in self.log.read_text(), "the log says so")
 
 
 class SystemdTests(Case):

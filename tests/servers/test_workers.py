@@ -9,21 +9,14 @@ import signal
 import smtplib
 import socket
 import subprocess
-import sys
 import unittest
 from collections.abc import Mapping
 from pathlib import Path
 
 from harness import TWISTD, Server, answers, wait_until
-from processes import children, lives, wait_for_workers
+from processes import NOBODY_RUNS_PYTHON, children, lives, wait_for_workers
 
 WORKERS = 3
-NOBODY_RUNS_PYTHON = (
-    os.getuid() == 0
-    and not subprocess.run(
-        ["/bin/sh", "-c", '"$0" -c 1 2>/dev/null', sys.executable], user="nobody", check=False
-    ).returncode
-)
 
 
 class Case(unittest.TestCase):
@@ -177,8 +170,9 @@ class StartTests(Case):
         work = server.directory / "work"
         work.mkdir()
         os.chown(work, nobody.pw_uid, nobody.pw_gid)
-        server.write("plugins", "rcpt_ok\nqueue/maildir mail\n")
+        server.write("plugins", f"rcpt_ok\nqueue/maildir {work}/mail\n")
         server.write("smtps", "")
+        server.write("logging", "")
         pid = work / "pid"
         options = ["--pidfile", pid, "--logfile", work / "log", "--rundir", work]
         options += ["--uid", str(nobody.pw_uid), "--gid", str(nobody.pw_gid)]
