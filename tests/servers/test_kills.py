@@ -38,7 +38,7 @@ class KillTests(unittest.TestCase):
         print(f"{KILLS} kills, {said}")
 
     def test_workers_and_parent(self) -> None:
-        """Workers are killed in turn, and now and then their parent."""
+        """Workers are killed in turn, and their parent before they wait long to be started again."""
         dice = random.Random(SEED)
         server = Server({"size_threshold": "5000\n", "workers": "2\n"})
         self.addCleanup(server.close)
@@ -53,7 +53,7 @@ class KillTests(unittest.TestCase):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         kills += 1
-                if dice.random() < 0.3:
+                if kills % 6 == 0:
                     server.stop(signal.SIGKILL)
                     parents += 1
                     server.start()

@@ -60,6 +60,18 @@ class SignalTests(unittest.TestCase):
         self.assertEqual(self.server.process.wait(30), -signal.SIGTERM)
         self.assertEqual(len(self.server.messages()), 1)
 
+    def test_term_twice(self) -> None:
+        """Who cannot wait says it again; the message stays with the client."""
+        busy, replies = self.connect()
+        busy.sendall(ENVELOPE)
+        self.read_to(replies, b"354 ")
+        assert self.server.process is not None
+        self.server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not answers(self.server.port), "the port is closed")
+        self.server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.server.process.wait(10), -signal.SIGTERM)
+        self.assertEqual([], self.server.messages())
+
     def test_term_does_not_wait_for_ever(self) -> None:
         self.server.stop()
         self.server.write("shutdown_grace", "1\n")

@@ -306,6 +306,44 @@ class SystemdTests(Case):
             said = {systemd.recv(1000), systemd.recv(1000)}
             self.assertEqual({b"READY=1", f"MAINPID={self.pid}".encode()}, said)
 
+    def test_socket(self) -> None:
+        """A socket that systemd gave serves workers and successors, keeps its mode, and outlives them."""
+        for workers in ("1\n", "2\n"):
+            listener = socket.socket(socket.AF_UNIX)
+            path = Path(self.enterContext(tempfile.TemporaryDirectory()), "socket")
+            listener.bind(str(path))
+            listener.listen()
+            path.chmod(0o600)
+            server = Server(QUICK | {"workers": workers, "listen": "systemd:domain=UNIX:name=smtp\n"})
+            self.addCleanup(server.close)
+            self.pidfile, self.log = server.directory / "pid", server.log
+            script = f'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp exec "$0" "$@" 3<&{listener.fileno()}'
+            command = [TWISTD, "-n", "--pidfile", self.pidfile, "qpsmtpd", "--config", server.config]
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    ["/bin/sh", "-c", script, *command],
+                    cwd=server.directory,
+                    pass_fds=[listener.fileno()],
+                    stdout=log,
+                    stderr=log,
+                )
+            self.addCleanup(self.process.wait)
+            self.addCleanup(self.kill_all, server)
+            listener.close()
+            wait_until(self.pidfile.exists, "there is a pid file")
+            for _ in range(2):
+                self.greeted(path)
+                self.upgrade()
+            self.greeted(path)
+            self.end(server)
+            self.assertEqual(0o600, path.stat().st_mode & 0o777)
+
+    def greeted(self, path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(path))
+            self.assertTrue(client.recv(1000).startswith(b"220 "), self.log.read_text())
+
 
 if __name__ == "__main__":
     unittest.main()
