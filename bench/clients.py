@@ -1,8 +1,8 @@
-"""Clients for what smtp-source cannot do: ``clients.py idle|handshakes PORT COUNT [PARALLEL]``.
+"""Clients for what smtp-source cannot do: ``clients.py idle|idle-tls|handshakes PORT COUNT [PARALLEL]``.
 
 ``idle`` opens COUNT sessions one after another, says EHLO in each, prints a line and keeps them open until
-its input ends. ``handshakes`` makes COUNT connections, PARALLEL at once: connect, EHLO, STARTTLS, handshake,
-EHLO, close; nothing is resumed.
+its input ends. ``idle-tls`` does STARTTLS and says EHLO once more in each. ``handshakes`` makes COUNT
+connections, PARALLEL at once: connect, EHLO, STARTTLS, handshake, EHLO, close; nothing is resumed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,28 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
-def idle(port: int, count: int) -> None:
+def secured(connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Go on with TLS, as far as EHLO."""
+    command(connection, b"STARTTLS\r\n", b"220")
+    secure = context.wrap_socket(connection)
+    command(secure, _EHLO, b"250")
+    return secure
+
+
+def trusting() -> ssl.SSLContext:
+    """Make a context that takes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def idle(port: int, count: int, context: ssl.SSLContext | None) -> None:
     """Hold sessions open."""
-    sessions = [connect(port) for _ in range(count)]
+    sessions = []
+    for _ in range(count):
+        connection = connect(port)
+        sessions.append(secured(connection, context) if context else connection)
     print("ready", flush=True)
     sys.stdin.read()
     for session in sessions:
@@ -48,15 +67,10 @@ def idle(port: int, count: int) -> None:
 
 def handshakes(port: int, count: int, parallel: int) -> None:
     """Make handshakes; each client has its own context, as hosts have."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = trusting()
 
     def one(_: int) -> None:
-        connection = connect(port)
-        command(connection, b"STARTTLS\r\n", b"220")
-        with context.wrap_socket(connection) as secure:
-            command(secure, _EHLO, b"250")
+        secured(connect(port), context).close()
 
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(one, range(count)))
@@ -64,7 +78,7 @@ def handshakes(port: int, count: int, parallel: int) -> None:
 
 if __name__ == "__main__":
     port, count, *rest = map(int, sys.argv[2:])
-    if sys.argv[1] == "idle":
-        idle(port, count)
-    else:
+    if sys.argv[1] == "handshakes":
         handshakes(port, count, *rest)
+    else:
+        idle(port, count, trusting() if sys.argv[1] == "idle-tls" else None)

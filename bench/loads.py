@@ -21,11 +21,16 @@ CLIENTS = Path(__file__).resolve().with_name("clients.py")
 LOAD_TIMEOUT = 300.0
 _SAMPLE = 0.2  # seconds between two looks at the memory of a server of several processes
 _LONGEST = 400  # times what the warm-up sent
+_FILES = 20_000
+_SPARE = 1000  # descriptors and ports for all the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One kind of work. ``size`` of 0 is no mail: handshakes, or sessions that do nothing."""
+    """One kind of work. ``size`` of 0 is no mail: handshakes, or ``idle`` sessions alone.
+
+    With a size, that many sessions stay idle beside the mail.
+    """
 
     title: str
     warm: int
@@ -34,11 +39,12 @@ class Load:
     recipients: int = 1
     kept: bool = True
     variant: Variant = Variant.PLAIN
+    idle: int = 0
 
     @property
     def is_idle(self) -> bool:
         """Tell whether it is about memory, not work."""
-        return not self.size and self.variant is Variant.PLAIN
+        return bool(self.idle) and not self.size
 
 
 LOADS = {
@@ -46,7 +52,9 @@ LOADS = {
     "B": Load("4 KiB messages over 20 kept connections", 400, 20, 4096),
     "C": Load("10 MB messages, 5 at once, over kept connections", 5, 5, 10_000_000),
     "D": Load("20 kB messages to 5 recipients each over 100 kept connections", 200, 100, 20_000, 5),
-    "E": Load("idle sessions after EHLO", 0, 1),
+    "E": Load("idle sessions after EHLO", 0, 1, idle=2000),
+    "S": Load("idle sessions after STARTTLS and EHLO", 0, 1, variant=Variant.TLS, idle=2000),
+    "I": Load("B beside 10,000 idle sessions", 400, 20, 4096, variant=Variant.CROWDED, idle=10_000),
     "T": Load("connect, EHLO, STARTTLS, handshake, EHLO, close; 8 at once", 64, 8, variant=Variant.TLS),
     "M": Load("B, each message on the disk before it is answered", 100, 20, 4096, variant=Variant.DURABLE),
     "WA": Load("A, by one process and by workers", 200, 20, 4096, kept=False, variant=Variant.WORKERS),
@@ -85,9 +93,24 @@ class Idle:
 
 
 def allow_many_files() -> None:
-    """Let us and our children open as many sockets as we may."""
+    """Let us and our children open as many sockets as we may; root may raise the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wanted = max(hard, _FILES)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def lacking(sessions: int) -> str:
+    """Say what the machine has too few of for so many sessions at once; "" if of nothing."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if files < sessions + _SPARE:
+        return f"{sessions} sessions at once, but the hard limit of open files (ulimit -Hn) is {files}"
+    if high - low < sessions + _SPARE:
+        return f"{sessions} sessions at once, but net.ipv4.ip_local_port_range has only {high - low} ports"
+    return ""
 
 
 def smtp_source() -> str:
@@ -154,19 +177,19 @@ def calibrate(server: Server, load: Load, seconds: float) -> int:
     return max(load.warm, -(-wanted // load.parallel) * load.parallel)
 
 
-def measure_idle(server: Server, count: int) -> Idle:
+def measure_idle(server: Server, count: int, tls: bool) -> Idle:
     """Open sessions that do nothing, after half as many have used up what memory lay idle before."""
     with ExitStack() as sessions:
-        sessions.enter_context(_sessions(server, count // 2))
+        sessions.enter_context(idle_sessions(server, count // 2, tls))
         before = process.resident(server.pids())
-        sessions.enter_context(_sessions(server, count))
+        sessions.enter_context(idle_sessions(server, count, tls))
         return Idle(count, before, process.resident(server.pids()))
 
 
 @contextmanager
-def _sessions(server: Server, count: int) -> Iterator[None]:
+def idle_sessions(server: Server, count: int, tls: bool = False) -> Iterator[None]:
     """Hold sessions open."""
-    arguments = [sys.executable, str(CLIENTS), "idle", str(server.port), str(count)]
+    arguments = [sys.executable, str(CLIENTS), "idle-tls" if tls else "idle", str(server.port), str(count)]
     pipe = subprocess.PIPE
     client = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe)
     try:

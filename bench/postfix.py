@@ -28,7 +28,7 @@ class Postfix(Server):
     name = "Postfix"
     variants = frozenset({Variant.PLAIN, Variant.TLS, Variant.DURABLE})
     # One process a session.
-    idle_sessions = 200
+    most_idle = 200
     notes: ClassVar[dict[Variant, str]] = {
         Variant.PLAIN: "smtpd and cleanup, told to discard; smtpd_peername_lookup = no",
         Variant.DURABLE: "smtpd and cleanup, told to hold",
@@ -74,7 +74,7 @@ class Postfix(Server):
             "smtpd_delay_reject": "no",
             "smtpd_sender_restrictions": f"check_client_access static:{verdict}",
             "message_size_limit": "33554432",
-            "default_process_limit": str(2 * self.idle_sessions),
+            "default_process_limit": str(2 * self.most_idle),
         }
         if variant is Variant.TLS:
             settings |= {

@@ -25,6 +25,7 @@ class Variant(Enum):
 
     PLAIN = "accepts, keeps nothing"
     TLS = "plain, with STARTTLS"
+    CROWDED = "plain, with sessions that stay idle"
     DURABLE = "stores each message and waits for the disk"
     CHAIN = "the plugins of config/"
     WORKERS = "plain, beside several processes"
@@ -50,11 +51,15 @@ class Command:
 
 
 class Server:
-    """One kind of server. ``missing`` says why it, or one variant of it, cannot take part: "" if it can."""
+    """One kind of server. ``missing`` says why it, or one variant of it, cannot take part: "" if it can.
+
+    ``most_idle`` is how many idle sessions it can hold; one not ``crowded`` gets none beside its work.
+    """
 
     name: ClassVar[str]
     variants: ClassVar[frozenset[Variant]]
-    idle_sessions: ClassVar[int] = 2000
+    most_idle: ClassVar[int] = 10_000
+    crowded: ClassVar[bool] = True
     notes: ClassVar[dict[Variant, str]] = {}
 
     def __init__(self, setup: Setup) -> None:

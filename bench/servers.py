@@ -105,6 +105,15 @@ class Workers(Engine):
             ready.recv(100)
 
 
+class Uncrowded(Engine):
+    """The engine with the same work, but without the sessions that stay idle."""
+
+    name = "qpsmtpd, uncrowded"
+    variants = frozenset({Variant.CROWDED})
+    notes: ClassVar[dict[Variant, str]] = {}
+    crowded = False
+
+
 class AioSMTPD(Server):
     """aiosmtpd with a handler of one line."""
 
@@ -146,7 +155,7 @@ class SMTPSink(Server):
         """Let it have as many sessions as it likes."""
         del variant
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        most = str(2 * self.idle_sessions)
+        most = str(2 * self.most_idle)
         arguments = [find("smtp-sink"), *user, "-m", most, f"inet:127.0.0.1:{self.port}", "1024"]
         return Command(arguments, environment())
 
@@ -155,8 +164,11 @@ class Haraka(Server):
     """Haraka with one plugin: accept, discard, no reverse DNS. Its command may be in $BENCH_HARAKA."""
 
     name = "Haraka"
-    variants = frozenset({Variant.PLAIN, Variant.TLS})
-    notes: ClassVar[dict[Variant, str]] = {Variant.PLAIN: "reverse DNS switched off by a plugin"}
+    variants = frozenset({Variant.PLAIN, Variant.TLS, Variant.CHAIN})
+    notes: ClassVar[dict[Variant, str]] = {
+        Variant.PLAIN: "reverse DNS switched off by a plugin",
+        Variant.CHAIN: "set up as for B, with one plugin",
+    }
 
     @classmethod
     def missing(cls, variant: Variant) -> str:
@@ -195,4 +207,5 @@ exports.hook_rcpt = (next) => next(OK)
 exports.hook_queue = (next) => next(OK)
 """
 
-SERVERS: list[type[Server]] = [Engine, Workers, AioSMTPD, SMTPSink, Postfix, Haraka]
+ENGINES: list[type[Server]] = [Engine, Workers, Uncrowded]
+PEERS: list[type[Server]] = [AioSMTPD, SMTPSink, Postfix, Haraka]
