@@ -145,10 +145,15 @@ class Connection:
         self.naughty = ""
         self.naughty_reject_type = ""
         self.notes: dict[str, Any] = {}
-        self.journal: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL)
+        self.journal: deque[JournalEntry] | tuple[()] = ()  # an empty deque takes 760 octets
         self.results = Results()
         self.wait_for_input: Callable[[float], Deferred[bool]] | None = None
         self.forget_client()
+
+    def begin_journal(self) -> deque[JournalEntry]:
+        """Make the journal, for the first entry."""
+        self.journal = deque(maxlen=MAX_JOURNAL)
+        return self.journal
 
     def forget_client(self) -> None:
         """Forget all that the client told in clear (RFC 3207 section 4.2): hello and authentication."""

@@ -63,9 +63,8 @@ def noted(
         called_for = CALL.set((connection, implementation.hook))
         implementation.plugin.log.info("%s %s", verdict, text)
         CALL.reset(called_for)
-    connection.journal.append(
-        JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds)
-    )
+    journal = connection.journal or connection.begin_journal()
+    journal.append(JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds))
     return DECLINED if shadow else answer
 
 
