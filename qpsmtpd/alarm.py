@@ -12,22 +12,31 @@ if TYPE_CHECKING:
 class Alarm:
     """Calls one thing at one time; a new one replaces the old one."""
 
-    __slots__ = ("_clock", "_timer")
+    __slots__ = ("_clock", "_then", "_timer")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._timer: IDelayedCall | None = None
+        self._then: Callable[[], Any] | None = None
 
     def set(self, seconds: float, then: Callable[[], Any]) -> None:
         """Call something after a time in seconds."""
-        self.stop()
-        self._timer = self._clock.callLater(seconds, then)
+        self._then = then
+        if self._timer is None:
+            self._timer = self._clock.callLater(seconds, self._ring)
+        else:
+            self._timer.reset(seconds)
+
+    def _ring(self) -> None:
+        then, self._then, self._timer = self._then, None, None
+        assert then is not None
+        then()
 
     def stop(self) -> None:
         """Call nothing."""
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None:
             self._timer.cancel()
-        self._timer = None
+        self._timer = self._then = None
 
     def watch(self, left: Callable[[], float], over: Callable[[], Any], longest: float) -> None:
         """Call ``over`` as soon as ``left`` says that no time is left.

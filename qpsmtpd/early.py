@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -10,21 +9,23 @@ from twisted.internet.defer import Deferred
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from .smtp.receiver import Receiver
+
 
 class EarlyInput:
-    """Those who wait for input of one connection; ``unread`` tells whether there is some already."""
+    """Those who wait for input of one connection, which its receiver holds."""
 
-    __slots__ = ("_clock", "_unread", "_waiting")
+    __slots__ = ("_clock", "_receiver", "_waiting")
 
-    def __init__(self, clock: IReactorTime, unread: Callable[[], int]) -> None:
+    def __init__(self, clock: IReactorTime, receiver: Receiver) -> None:
         self._clock = clock
-        self._unread = unread
+        self._receiver = receiver
         self._waiting: list[Deferred[bool]] = []
 
     def wait(self, seconds: float) -> Deferred[bool]:
         """Fire with True as soon as the client has sent something unread, else with False after a time."""
         early: Deferred[bool] = Deferred()
-        if self._unread():
+        if self._receiver.unread:
             early.callback(True)
             return early
         timer = self._clock.callLater(seconds, early.callback, False)

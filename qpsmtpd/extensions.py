@@ -52,7 +52,9 @@ def _honoured(registry: Registry) -> frozenset[str]:
 
 def announced(session: Session) -> list[str]:
     """Give the lines of EHLO for the promises that were made, and for the limits (RFC 9422)."""
-    lines = [_line(session, name) for name in PROMISES if name in session.promised]
+    lines = (
+        [_line(session, name) for name in PROMISES if name in session.promised] if session.promised else []
+    )
     limits = session.limits
     known = (("MAILMAX", limits.max_messages), ("RCPTMAX", limits.max_recipients))
     words = [f"{name}={value}" for name, value in known if 0 < value <= MAX_ANNOUNCED]

@@ -31,18 +31,19 @@ async def lhlo(session: Session, argument: str) -> Reply:
 
 async def _hello(session: Session, verb: str, argument: str, spoken: str = "") -> Reply:
     connection = session.connection
-    answer = await session.ask(f"{verb}_parse", argument)
-    if refused := denial(f"{verb}_parse", answer):
-        return refused
-    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-        argument = answer.text
+    if f"{verb}_parse" in session.heard:
+        answer = await session.ask(f"{verb}_parse", argument)
+        if refused := denial(f"{verb}_parse", answer):
+            return refused
+        if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+            argument = answer.text
     host, *words = argument.split() or [""]
     if not host:
         return Reply(
             501, f"{spoken or verb.upper()} needs your host name (RFC 5321 section 4.1.1.1)", "5.5.4"
         )
     connection.capabilities = []
-    if refused := denial(verb, await session.ask(verb, host, words)):
+    if verb in session.heard and (refused := denial(verb, await session.ask(verb, host, words))):
         return refused
     if connection.hello:
         # RFC 5321 section 4.1.4: a second one resets.

@@ -70,7 +70,7 @@ class SMTPProtocol(Pump, Protocol):
             line_limit=limits.max_auth_line,
             normalize=limits.bare_newline == "normalize",
         )
-        self._early = EarlyInput(self._clock, lambda: self._receiver.unread)
+        self._early = EarlyInput(self._clock, self._receiver)
         connection.wait_for_input = self._early.wait
         self.transport.registerProducer(self, True)
         if refused := self.factory.admit(self):

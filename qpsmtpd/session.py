@@ -20,7 +20,7 @@ from .answers import NO_ARGUMENT, NOT_IMPLEMENTED, denial
 from .budget import Budget
 from .connection import Connection
 from .log import Level
-from .outcome import Code, Outcome
+from .outcome import DECLINED, Code, Outcome
 from .settling import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.foreign import NOT_SMTP, foreign_protocol
@@ -196,15 +196,16 @@ class Session:
         """Ask the plugins whether to talk to this client at all, and say hello."""
         connection = self.connection
         self.log(Level.NOTICE, "Connection from %s [%s]", connection.log_name, connection.remote_ip)
-        answer = await self.ask("connect")
+        answer = await self.ask("connect") if "connect" in self.heard else DECLINED
         greeting = self.engine.lmtp_greeting if self.lmtp else self.engine.greeting
         return denial("connect", answer) or greeting
 
     async def finish(self) -> None:
         """Tell the plugins that the client is gone; nothing of the message stays."""
         await (self.settle() if self.queued else self.reset())
-        await self.tell("disconnect")
-        await self.tell("post-connection")
+        for hook in ("disconnect", "post-connection"):
+            if hook in self.heard:
+                await self.tell(hook)
         self.log(_INFO, "cleaning up after %d", self.connection.number)
 
     def begin_again(self, connection: Connection) -> None:
@@ -236,7 +237,7 @@ async def _rset(session: Session, argument: str) -> Reply:
 
 
 async def _quit(session: Session, argument: str) -> Reply:
-    answer = await session.ask("quit")
+    answer = await session.ask("quit") if "quit" in session.heard else DECLINED
     if isinstance(answer, Reply) and answer.code < 400:
         return answer.closing()
     if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:

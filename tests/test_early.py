@@ -5,13 +5,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.early import EarlyInput
+from qpsmtpd.smtp.receiver import Receiver
 
 
 class EarlyInputTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.unread = 0
-        self.early = EarlyInput(self.clock, lambda: self.unread)
+        self.receiver = Receiver()
+        self.early = EarlyInput(self.clock, self.receiver)
 
     def tearDown(self) -> None:
         self.assertEqual([], self.clock.getDelayedCalls())
@@ -19,7 +20,7 @@ class EarlyInputTests(SynchronousTestCase):
 
     def test_unread(self) -> None:
         """What was sent before counts."""
-        self.unread = 1
+        self.receiver.feed(b"EHLO")
         self.assertTrue(self.successResultOf(self.early.wait(5)))
 
     def test_arrives(self) -> None:

@@ -1,5 +1,7 @@
 """The pump between transport and session: order, time limits, pausing, loss, TLS, the end."""
 
+import gc
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +41,22 @@ def patient(client: Any) -> PausingTransport:
     transport = client.transport
     transport.__class__ = PausingTransport
     return transport
+
+
+def count_objects() -> dict[str, int]:
+    """Count what there is of each kind that a session is made of."""
+    kinds = (
+        "SMTPProtocol",
+        "Session",
+        "Transaction",
+        "Receiver",
+        "Alarm",
+        "Pace",
+        "Budget",
+        "Body",
+    )
+    names = Counter(type(one).__name__ for one in gc.get_objects())
+    return {kind: names[kind] for kind in kinds}
 
 
 class Case(SynchronousTestCase):
@@ -205,6 +223,27 @@ class LossTests(Case):
         self.assertIsNotNone(client.connection.wait_for_input)
         client.drop()
         self.assertIsNone(client.connection.wait_for_input)
+
+
+class GarbageTests(Case):
+    def test_no_cycles(self) -> None:
+        """What a session was is freed when it ends, without a search for garbage."""
+
+        def session() -> None:
+            client = self.server.connect()
+            client.say("EHLO client.example")
+            client.mail(text="Subject: x\n\nhello")
+            client.say("QUIT")
+            self.clock.advance(1)
+
+        self.connect(hooks={"rcpt": lambda: OK, "queue": lambda: OK})
+        session()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = count_objects()
+        session()
+        self.assertEqual(before, count_objects())
 
 
 class TimeTests(Case):

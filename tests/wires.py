@@ -56,7 +56,8 @@ class TLSClient:
         return octets.decode()
 
     def say(self, octets: bytes) -> str:
-        self.transport.protocol.dataReceived(octets)
+        if not self.transport.disconnected:
+            self.transport.protocol.dataReceived(octets)
         return self.read()
 
     def handshake(self) -> None:

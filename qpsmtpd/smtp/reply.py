@@ -137,6 +137,9 @@ def _lines(text: str, limit: int) -> tuple[str, ...]:
     """Split text at LF, drop trailing empty lines, and make each fit for the wire."""
     lines: list[str] = []
     for piece in text.replace("\r\n", "\n").rstrip("\n").split("\n"):
+        if len(piece) <= limit and piece.isascii() and piece.isprintable():
+            lines.append(piece)
+            continue
         plain = piece.translate(_CONTROLS).encode("ascii", "backslashreplace").decode("ascii")
         lines.extend(_fold(plain, limit))
     return tuple(lines)

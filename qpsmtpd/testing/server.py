@@ -147,8 +147,9 @@ class MemoryTransport(StringTransport):
         """Tell the protocol once that the connection is over."""
         if not self.disconnected:
             self.disconnected = True
-            assert self.protocol is not None
-            self.protocol.connectionLost(Failure(error or ConnectionDone()))
+            # As Twisted's do, for the two would keep each other in memory.
+            protocol, self.protocol = self.protocol, None
+            protocol.connectionLost(Failure(error or ConnectionDone()))
 
     disconnected = False
     protocol: Any = None
