@@ -15,11 +15,16 @@ from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.kit import maildir
-from qpsmtpd.kit.maildir import Abandoned, Delivery, make_maildir, remove_stale, to_lf, unique_name
+from qpsmtpd.kit.maildir import Delivery, deliver, make_maildir, remove_stale, to_lf, unique_name
 
 HEAD, BODY = b"Subject: x\r\n\r\n", b"line\r\n\r\nlast\r\n"
 WHOLE = b"Subject: x\n\nline\n\nlast\n"
-STEPS = ("open", "fchmod", "fsync", "link", "unlink", "mkdir")
+STEPS = ("open", "fchmod", "fsync", "rename", "unlink", "mkdir")
+
+
+def count_files() -> int:
+    """Count the files that are open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 class Killed(BaseException):
@@ -42,11 +47,17 @@ class DeliveryTests(SynchronousTestCase):
         """Give the messages that readers see."""
         return [path.read_bytes() for path in self.base.glob(f"*/{part}/*")]
 
-    def run_with(
-        self, step: Callable[[str], None], delivery: Delivery | None = None, *, each: bool = False
-    ) -> Any:
+    def delivered(self, *deliveries: Delivery) -> list[Path]:
+        """Deliver; give the files, or raise the first error."""
+        deliver(deliveries)
+        results = [result for delivery in deliveries for result in delivery.results]
+        for result in results:
+            if isinstance(result, OSError):
+                raise result
+        return [result for result in results if isinstance(result, Path)]
+
+    def run_with(self, step: Callable[[str], None], *deliveries: Delivery) -> list[Path]:
         """Deliver into Maildirs that are there; call a function before each step that changes something."""
-        delivery = delivery or self.delivery()
         for name in "ab":
             make_maildir(self.base / name, 0o700)
 
@@ -58,7 +69,8 @@ class DeliveryTests(SynchronousTestCase):
             return call
 
         patches = [(os, name, observed(name, getattr(os, name))) for name in STEPS]
-        return MonkeyPatcher(*patches).runWithPatches(delivery.run_each if each else delivery.run)
+        run: Any = MonkeyPatcher(*patches).runWithPatches
+        return run(self.delivered, *(deliveries or (self.delivery(),)))  # type: ignore[no-any-return]
 
     def count_steps(self) -> int:
         """Count the steps of a delivery."""
@@ -69,29 +81,46 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_delivered(self) -> None:
         """Each Maildir has the message, with LF, and nothing is left in tmp."""
-        files = self.delivery().run()
+        files = self.delivered(self.delivery())
         self.assertEqual([WHOLE, WHOLE], [path.read_bytes() for path in files])
         self.assertEqual(["a", "b"], [path.parent.parent.name for path in files])
         self.assertEqual([], self.stored("tmp"))
 
     def test_crlf(self) -> None:
         """With crlf the octets stay."""
-        self.delivery("a", crlf=True).run()
+        self.delivered(self.delivery("a", crlf=True))
         self.assertEqual([HEAD + BODY], self.stored())
 
     def test_synced(self) -> None:
-        """Each file is synced before one is linked, and each directory after that."""
-        steps: list[str] = []
-        self.run_with(steps.append)
-        written, synced = ["open", "fchmod", "fsync"], ["open", "fsync"]
-        self.assertEqual([*written * 2, "link", "link", *synced * 2, "unlink", "unlink"], steps)
+        """Each file is synced before one is moved, and each directory once after that, for all deliveries."""
+        written, synced = ["open", "fchmod"], ["open", "fsync"]
+        for number in (1, 3):
+            steps: list[str] = []
+            self.run_with(steps.append, *(self.delivery() for _ in range(number)))
+            files = 2 * number
+            self.assertEqual(
+                [*written * files, *["fsync"] * files, *["rename"] * files, *synced * 2], steps, number
+            )
+
+    def test_many(self) -> None:
+        """However many copies there are, few are open at a time."""
+        before, most = count_files(), []
+
+        def count(name: str) -> None:
+            if name == "fsync":
+                most.append(count_files())
+
+        self.patch(maildir, "MAX_OPEN", 3)
+        files = self.run_with(count, self.delivery(*"ab" * 4), self.delivery(*"ab"))
+        self.assertEqual([WHOLE] * 10, [file.read_bytes() for file in files])
+        self.assertEqual(3, max(most) - before)
 
     def test_modes(self) -> None:
         """Directories have the mode, files lack its execute bits; the umask does not matter."""
         before = os.umask(0o077)
         self.addCleanup(os.umask, before)
         for mode, file_mode in ((0o700, 0o600), (0o770, 0o660), (0o755, 0o644)):
-            file = self.delivery(f"{mode:o}/user", mode=mode).run()[0]
+            file = self.delivered(self.delivery(f"{mode:o}/user", mode=mode))[0]
             modes = [stat.S_IMODE(path.stat().st_mode) for path in (file, *list(file.parents)[:3])]
             self.assertEqual([file_mode, mode, mode, mode], modes)
 
@@ -104,7 +133,7 @@ class DeliveryTests(SynchronousTestCase):
     def test_failure(self) -> None:
         """Whichever step fails, no copy is left, not even in tmp."""
         total = self.count_steps()
-        for number in range(1, total - 1):  # the last two only tidy tmp up
+        for number in range(1, total + 1):
             steps = itertools.count(1)
 
             def fail(name: str, number: int = number, steps: Any = steps) -> None:
@@ -117,19 +146,91 @@ class DeliveryTests(SynchronousTestCase):
     def test_each(self) -> None:
         """One by one, whichever step fails costs one copy at most, and leaves nothing of it."""
         total = self.count_steps()
-        for number in range(1, total - 1):
+        for number in range(1, total + 1):
             steps = itertools.count(1)
 
             def fail(name: str, number: int = number, steps: Any = steps) -> None:
                 if next(steps) == number:
                     raise OSError(errno.ENOSPC, "No space left on device")
 
-            files = self.run_with(fail, each=True)
+            delivery = self.delivery(each=True)
+            self.assertRaises(OSError, self.run_with, fail, delivery)
+            files = delivery.results
             self.assertEqual([True, False], sorted(isinstance(one, Path) for one in files)[::-1], number)
             self.assertEqual(([WHOLE], []), (self.stored(), self.stored("tmp")), number)
             for file in files:
                 if isinstance(file, Path):
                     file.unlink()
+
+    def test_together(self) -> None:
+        """Of deliveries made together one fails alone, whichever step fails; but a directory is for all."""
+        make_maildir(self.base / "c", 0o700)
+        steps: list[str] = []
+        self.run_with(steps.append, self.delivery("a"), self.delivery("c"))
+        for number in range(1, len(steps) + 1):
+            for file in self.base.glob("*/new/*"):
+                file.unlink()
+            calls = itertools.count(1)
+
+            def fail(name: str, number: int = number, calls: Any = calls) -> None:
+                if next(calls) == number:
+                    raise OSError(errno.EIO, "Input/output error")
+
+            one, other = self.delivery("a"), self.delivery("c")
+            self.assertRaises(OSError, self.run_with, fail, one, other)
+            results = [*one.results, *other.results]
+            self.assertEqual(1, sum(isinstance(result, Path) for result in results), number)
+            self.assertEqual(([WHOLE], []), (self.stored(), self.stored("tmp")), number)
+
+    def test_directory_for_all(self) -> None:
+        """A directory that cannot be synced keeps nobody's message."""
+        synced = itertools.count(1)
+
+        def fail(name: str) -> None:
+            if name == "fsync" and next(synced) == 3:
+                raise OSError(errno.EIO, "Input/output error")
+
+        one, other = self.delivery("a"), self.delivery("a")
+        self.assertRaises(OSError, self.run_with, fail, one, other)
+        self.assertEqual(["EIO"] * 2, [errno.errorcode[found.errno] for found in one.results + other.results])
+        self.assertEqual([], self.stored() + self.stored("tmp"))
+
+    def test_directory_removed(self) -> None:
+        """A part of a Maildir that somebody removes meanwhile is made again."""
+
+        steps: list[str] = []
+
+        def remove(name: str) -> None:
+            steps.append(name)
+            if steps.count("rename") == 1 and name == "rename":
+                (self.base / "a/new").rmdir()
+
+        self.assertEqual([WHOLE], [file.read_bytes() for file in self.run_with(remove, self.delivery("a"))])
+
+    def test_no_advice(self) -> None:
+        """A file system that takes no advice, or a system without it, stores as well."""
+
+        def refuse(*_: int) -> None:
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        self.patch(os, "posix_fadvise", refuse)
+        self.delivered(self.delivery())
+        del os.posix_fadvise
+        self.delivered(self.delivery())
+        self.assertEqual([WHOLE] * 4, self.stored())
+
+    def test_broken(self) -> None:
+        """What is no failure of a file is raised, and leaves nothing of any delivery, wherever it happens."""
+        total = self.count_steps()
+        for number in range(1, total + 1):
+            steps = itertools.count(1)
+
+            def fail(name: str, number: int = number, steps: Any = steps) -> None:
+                if next(steps) == number:
+                    raise MemoryError
+
+            self.assertRaises(MemoryError, self.run_with, fail)
+            self.assertEqual([], self.stored() + self.stored("tmp"), number)
 
     def test_kill(self) -> None:
         """Killed before any step, a server leaves whole messages only, and none before it has synced them."""
@@ -148,13 +249,14 @@ class DeliveryTests(SynchronousTestCase):
     def test_abandoned(self) -> None:
         """Who waits no more gets nothing: neither before nor behind the writing."""
         early, late = self.delivery(), self.delivery()
-        early.abandoned = True
+        early.abandon()
 
         def leave(name: str) -> None:
-            late.abandoned = late.abandoned or name == "fsync"
+            if name == "fsync":
+                late.abandon()
 
-        self.assertRaises(Abandoned, early.run)
-        self.assertRaises(Abandoned, self.run_with, leave, late)
+        self.assertRaises(OSError, self.delivered, early)
+        self.assertRaises(OSError, self.run_with, leave, late)
         self.assertEqual([], self.stored() + self.stored("tmp"))
 
     def test_closes_body(self) -> None:
@@ -164,9 +266,9 @@ class DeliveryTests(SynchronousTestCase):
             body = io.BytesIO(BODY)
             delivery = Delivery([(self.base / name, HEAD)], body)
             if fails:
-                self.assertRaises(OSError, delivery.run)
+                self.assertRaises(OSError, self.delivered, delivery)
             else:
-                delivery.run()
+                self.delivered(delivery)
             self.assertTrue(body.closed)
 
 

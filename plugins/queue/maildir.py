@@ -8,17 +8,17 @@ characters than letters, digits and ``-+_.,@=`` become ``_`` in ASCII, else ``=X
 UTF-8. A recipient without domain is in the domain of ``me``. MODE is that of new directories, three
 octal digits, the first 7 (default 700); files lack its execute bits, whatever the umask.
 
-A message is written to ``tmp`` and synced, linked to ``new``, and the directory synced, before the
-client is told 250. With several copies all are written before the first is linked, and if anything
+A message is written to ``tmp`` and synced, moved to ``new``, and the directory synced, before the
+client is told 250. With several copies all are written before the first is moved, and if anything
 fails none stays. A kill at any moment leaves each copy whole or absent. A delivery whose client has
-gone, or whose time is over, is dropped as long as it is not linked. Directories are made when they are
+gone, or whose time is over, is dropped as long as it is not moved. Directories are made when they are
 missing; what a killed server left in ``tmp`` is removed at the start, 36 hours later.
+
+Messages that wait at the same time are synced together, which spares most of the directory's syncs;
+one that is in a spool file, since it is large, goes by itself, and nobody waits for it.
 
 Where each recipient is answered by itself (LMTP, PRDR), a Maildir of a template that fails is a refusal
 of its recipient only.
-
-Where each recipient is answered by itself (LMTP, PRDR), a Maildir of a template that fails is a refusal of
-its recipient only.
 
 On top of the message are ``Return-Path`` (one that was there is dropped) and ``Delivered-To``: in a
 Maildir of a template for its recipient, else for each one, the last on top. Lines end with LF, as
@@ -42,11 +42,13 @@ from pathlib import Path
 from twisted.python.failure import Failure
 
 from qpsmtpd import OK, Address, Outcome, Plugin, Setting, SettingError, Transaction, dsn
-from qpsmtpd.kit.maildir import Delivery, make_maildir, remove_stale
+from qpsmtpd.kit.batches import Batches
+from qpsmtpd.kit.maildir import Delivery, deliver, make_maildir, remove_stale
 
 RETURN_PATH = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 UNSAFE = re.compile(r"[^-A-Za-z0-9+_.,@=]")
+MAX_BATCH = 50  # messages stored together
 NO_DIRECTORY = dsn.addr_bad_dest_syntax("a recipient's address cannot be a directory")
 
 
@@ -77,6 +79,7 @@ class Maildir(Plugin):
         self.parts = [part for part in self.template.split("/") if part]
         if {".", ".."} & set(self.parts):
             raise SettingError(f"template {self.template!r} has a component that is . or ..")
+        self.batches = Batches(self.run_in_thread, deliver, MAX_BATCH)
         self.clock.callLater(0, self.start)
 
     def start(self) -> None:
@@ -110,32 +113,32 @@ class Maildir(Plugin):
             transaction.answer(recipient, NO_DIRECTORY)
         # Opened here: the spool file may be gone when the thread begins.
         body, crlf = transaction.body.open(), self.crlf or transaction.binary
-        delivery = Delivery(list(copies.values()), body, mode=int(self.mode, 8), crlf=crlf)
+        delivery = Delivery(list(copies.values()), body, mode=int(self.mode, 8), crlf=crlf, each=each)
         try:
-            files = await self.run_in_thread(delivery.run_each if each else delivery.run)
-        except OSError as error:
-            return self.refusal(error)
+            if transaction.body.spooled:
+                await self.run_in_thread(deliver, [delivery])
+            else:
+                await self.batches.add(delivery)
         except BaseException:  # the time is over, or the client gone
-            delivery.abandoned = True
+            delivery.abandon()
             raise
-        if each:
-            files = self.answer_failures(transaction, dict(zip(copies, files, strict=True)))
+        results = dict(zip(copies, delivery.results, strict=True))
+        files = [result for result in results.values() if isinstance(result, Path)]
+        failed = {address: result for address, result in results.items() if isinstance(result, OSError)}
+        if failed and not each:
+            return self.refusal(next(iter(failed.values())))
+        self.answer_failures(transaction, failed)
         if files:
             self.log.info("pass, %s", files[0] if len(files) == 1 else f"{len(files)} copies")
         known = MESSAGE_ID.search(transaction.header.get("Message-Id"))
         return OK(f"Queued! {known[0]}" if known else "Queued!")
 
-    def answer_failures(
-        self, transaction: Transaction, results: Mapping[Address | None, Path | OSError]
-    ) -> list[Path]:
-        """Refuse those whose Maildir has failed; give the files of the others."""
-        failed = {
-            address: self.refusal(error) for address, error in results.items() if isinstance(error, OSError)
-        }
+    def answer_failures(self, transaction: Transaction, failed: Mapping[Address | None, OSError]) -> None:
+        """Refuse those whose Maildir has failed."""
+        refusals = {address: self.refusal(error) for address, error in failed.items()}
         for recipient in transaction.recipients:
-            if recipient.address in failed:
-                transaction.answer(recipient, failed[recipient.address])
-        return [file for file in results.values() if isinstance(file, Path)]
+            if recipient.address in refusals:
+                transaction.answer(recipient, refusals[recipient.address])
 
     def refusal(self, error: OSError) -> Outcome:
         """Say that a delivery has failed; only the log is told why."""
