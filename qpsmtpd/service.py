@@ -66,6 +66,9 @@ class MailService(MultiService):
         for kind, given in zip(KINDS, (options.listen, options.smtps, options.lmtp), strict=True):
             texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
             self._listen(texts, kind)
+        # A socket that nobody listens on any more would let clients in whom nobody serves.
+        for description in self.inheritance.sockets.keys() - {port.description for port in self.ports}:
+            os.close(self.inheritance.sockets[description])
         self._reloading = Reloading(self.built, engine, reactor)
         if not self.inheritance.is_worker:
             self._reloading.warn()

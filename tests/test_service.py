@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.certificates import make_self_signed
 from qpsmtpd.daemon import makeService
+from qpsmtpd.inheritance import Inheritance
 from qpsmtpd.listening import endpoint_description
 from qpsmtpd.log import Event, Level
 from qpsmtpd.options import Options
@@ -162,6 +164,12 @@ class StartTests(Case):
         self.reactor.tcpServers.clear()
         self.running("--listen", "2500")
         self.assertEqual([2500], [server[0] for server in self.reactor.tcpServers])
+
+    def test_inherited_for_nobody(self) -> None:
+        """A socket of a listener that is no more is closed."""
+        descriptor = socket.socket().detach()
+        MailService(self.options(), self.reactor, Inheritance({"tcp:26": descriptor}))
+        self.assertRaises(OSError, os.fstat, descriptor)
 
     def test_limits(self) -> None:
         """Limits hold over all listeners; options win."""
