@@ -30,18 +30,31 @@ def direct_writer(transport: Any) -> Callable[[bytes], None]:
         try:
             sent = send(octets)
         except OSError:
-            sent = (
-                0  # a full buffer, or an error that transport.write meets again and ends the connection for
-            )
+            sent = 0  # there is no room, or an error for which transport.write ends the connection
         if sent < len(octets):
             write(octets[sent:])
 
-    poller: Poller | None = getattr(transport.reactor, "poller", None)
+    poller = _poller_of(transport)
     return write_directly if poller is None else partial(poller.write, write_directly)
+
+
+def close(transport: Any) -> None:
+    """Close behind what is still to be written.
+
+    Twisted's `transport.loseConnection` waits for a turn, too, in which it finds nothing left to write.
+    """
+    poller = _poller_of(transport)
+    if poller is None or not poller.close(transport):
+        transport.loseConnection()
 
 
 def write_now(transport: Any) -> None:
     """Write what waits for others to be read."""
-    poller = getattr(getattr(transport, "reactor", None), "poller", None)
-    if poller is not None:
+    if poller := _poller_of(transport):
         poller.flush()
+
+
+def _poller_of(transport: Any) -> Poller | None:
+    """Give who polls a transport, if that is plain TCP and polled by ours."""
+    plain = isinstance(transport, Connection) and not transport.TLS
+    return getattr(transport.reactor, "poller", None) if plain else None

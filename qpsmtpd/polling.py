@@ -30,6 +30,8 @@ MOST = 64
 
 Write = Callable[[bytes], None]
 
+_ENDED = Failure(CONNECTION_DONE)
+
 _log = Logger(namespace="qpsmtpd")
 
 
@@ -42,7 +44,7 @@ class Poller:
         self._set = select.epoll()
         self._masks: dict[int, int] = {}
         self._selectables: dict[int, Any] = {}
-        self._due: list[tuple[Write, bytes]] = []
+        self._due: list[tuple[Callable[[Any], None], Any]] = []
         self._busy = False
 
     def fileno(self) -> int:
@@ -106,11 +108,23 @@ class Poller:
         else:
             write(octets)
 
+    def close(self, transport: Any) -> bool:
+        """Close a connection behind what is due; False, and nothing is done, if nothing is being read."""
+        if self._busy:
+            self._due.append((self._close, transport))
+        return self._busy
+
+    def _close(self, transport: Any) -> None:
+        if transport.dataBuffer or transport._tempDataBuffer:
+            transport.loseConnection()
+        elif transport.connected:
+            self._disconnect(transport, CONNECTION_DONE, 0)
+
     def flush(self) -> None:
-        """Write what is due."""
+        """Write what is due, and close whom it is due to close."""
         due, self._due = self._due, []
-        for write, octets in due:
-            write(octets)
+        for act, what in due:
+            act(what)
 
     def _work(self, selectable: Any, fd: int, event: int) -> Any:
         """Do what is less common than to read; give what ended the connection."""
@@ -122,12 +136,13 @@ class Poller:
         return why
 
     def _disconnect(self, selectable: Any, why: Exception, reading: int) -> None:
-        self.change(selectable, 0, EPOLLIN)
+        reason = _ENDED if why is CONNECTION_DONE else Failure(why)
         if reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(selectable):
-            selectable.readConnectionLost(Failure(why))
+            self.change(selectable, 0, EPOLLIN)
+            selectable.readConnectionLost(reason)
             return
-        self.change(selectable, 0, EPOLLOUT)
-        selectable.connectionLost(Failure(why))
+        self.change(selectable, 0, EPOLLIN | EPOLLOUT)
+        selectable.connectionLost(reason)
 
     def connectionLost(self, reason: Failure) -> None:
         """End everything: the reactor ends."""

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .alarm import Alarm
-from .direct import direct_writer, write_now
+from .direct import close, direct_writer, write_now
 from .early import EarlyInput
 from .log import Level
 from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
@@ -210,7 +210,7 @@ class SMTPProtocol(Pump, Protocol):
     def _hang_up(self) -> None:
         """Close the connection behind what is still to be written."""
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        close(self.transport)
 
     def _start_tls(self) -> None:
         """Switch to TLS; what came in clear behind STARTTLS is thrown away (RFC 3207 section 4.2)."""

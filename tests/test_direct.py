@@ -7,7 +7,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.direct import direct_writer, write_now
+from qpsmtpd.direct import close, direct_writer, write_now
 
 
 class Socket:
@@ -91,6 +91,10 @@ class Reactor:
     def flush(self) -> None:
         self.due.append(b"now")
 
+    def close(self, transport: object) -> bool:
+        self.due.append(b"close")
+        return True
+
 
 class LaterTests(SynchronousTestCase):
     """A transport of the poller's is written to when that has read what is ready."""
@@ -105,3 +109,16 @@ class LaterTests(SynchronousTestCase):
     def test_transports_without_a_poller(self) -> None:
         for transport in (Transport(Socket()), StringTransport()):
             write_now(transport)
+
+    def test_close(self) -> None:
+        """Plain transports of the poller's are closed by it; all others close themselves."""
+        plain, encrypted, reactor = Transport(Socket()), Transport(Socket()), Reactor()
+        plain.reactor = encrypted.reactor = reactor
+        encrypted.TLS = True
+        lost: list[object] = []
+        for transport in (plain, encrypted, StringTransport()):
+            transport.loseConnection = lambda transport=transport: lost.append(transport)  # type: ignore
+            close(transport)
+        self.assertEqual([b"close"], reactor.due)
+        self.assertNotIn(plain, lost)
+        self.assertEqual(2, len(lost))

@@ -217,6 +217,49 @@ class PollerTests(SynchronousTestCase):
         self.poller.write(done.append, b"2")
         self.assertEqual([b"1", b"2"], done)
 
+    def test_closed_behind_what_is_due(self) -> None:
+        """Who hangs up while something is read is closed when all is written, and told so once."""
+        done: list[bytes] = []
+        vars(self.one).update(connected=True, dataBuffer=b"", _tempDataBuffer=[])
+
+        def answer() -> None:
+            self.poller.write(done.append, b"221")
+            self.assertTrue(self.poller.close(self.one))
+            self.assertEqual(([], []), (done, self.one.reasons))
+
+        self.one.result = answer  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(([b"221"], [ConnectionDone]), (done, self.one.reasons))
+
+    def hang_up(self) -> None:
+        self.assertTrue(self.poller.close(self.one))
+
+    def test_close_with_something_to_write(self) -> None:
+        """Where the socket has no room the transport closes when it has."""
+        lost: list[bool] = []
+        late = {"connected": True, "dataBuffer": b"x", "loseConnection": lambda: lost.append(True)}
+        vars(self.one).update(late)
+        self.one.result = self.hang_up  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(([True], []), (lost, self.one.reasons))
+
+    def test_close_of_the_lost(self) -> None:
+        """Who is lost meanwhile is not told twice."""
+        vars(self.one).update(connected=False, dataBuffer=b"", _tempDataBuffer=[])
+        self.one.result = self.hang_up  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual([], self.one.reasons)
+
+    def test_not_closed_while_nothing_is_read(self) -> None:
+        """Outside, the transport closes itself in its own time."""
+        self.assertFalse(self.poller.close(self.one))
+
     def test_closed_before_it_is_dropped(self) -> None:
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.close()
