@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 NOOP_DONE = Reply(250, "OK", "2.0.0")
+WHOM = Reply(501, "VRFY needs a user name or address", "5.5.4")
 CANNOT_VERIFY = Reply(252, "just try a delivery and find out", "2.5.2")
 
 
@@ -19,6 +20,11 @@ async def noop(session: Session, argument: str) -> Reply:
     """Answer."""
     answer = await session.ask("noop", argument) if "noop" in session.heard else DECLINED
     return denial("noop", answer) or NOOP_DONE
+
+
+def check_vrfy(session: Session, argument: str) -> Reply | None:
+    """Refuse it without whom to verify (RFC 5321 section 4.1.1.6)."""
+    return None if argument else WHOM
 
 
 async def vrfy(session: Session, argument: str) -> Reply:

@@ -270,7 +270,7 @@ VERBS: dict[str, Verb] = {
     "BDAT": Verb(_nothing, chunking.bdat),
     "RSET": Verb(_no_argument, _rset),
     "NOOP": Verb(_nothing, inquiry.noop),
-    "VRFY": Verb(_nothing, inquiry.vrfy),
+    "VRFY": Verb(inquiry.check_vrfy, inquiry.vrfy),
     "HELP": Verb(_nothing, inquiry.show_help),
     "XCLIENT": Verb(xclient.check, xclient.become),
     "XFORWARD": Verb(xclient.check, xclient.forward),

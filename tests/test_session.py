@@ -69,6 +69,11 @@ class VerbTests(Case):
         self.connect(hooks).say("NOOP a b", "VRFY <x>", "HELP me")
         self.assertEqual(["a b", "<x>", "me"], heard)
 
+    def test_verify_nobody(self) -> None:
+        """VRFY says whom (RFC 5321 section 4.1.1.6); without, no plugin is asked, and it is an error."""
+        client = self.connect({"vrfy": lambda: OK("mine")}, max_errors="1")
+        self.assertEqual(["501", "250", "421"], self.codes(client, "VRFY", "VRFY x", "VRFY  "))
+
     def test_texts(self) -> None:
         """The text of OK replaces ours, where there is one."""
         hooks = {name: lambda: OK("mine") for name in ("vrfy", "help", "quit", "noop")}

@@ -303,7 +303,8 @@ class Sessions(RuleBasedStateMachine):
     @rule(
         line=st.sampled_from(
             [("RSET x", 501), ("QUIT x", 501), ("EXPN x", 502), ("STARTTLS", 502), ("HELO", 501),
-             ("EHLO ", 501), ("NOOP " + 5000 * "x", 500), ("VRFY\rx", 500)]
+             ("EHLO ", 501), ("NOOP " + 5000 * "x", 500), ("VRFY\rx", 500), ("VRFY", 501),
+             ("VRFY ", 501)]
         )
     )  # fmt: skip
     def refused(self, line: tuple[str, int]) -> None:
