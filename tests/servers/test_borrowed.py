@@ -1,6 +1,6 @@
-"""The tests of aiosmtpd that speak to a port, played against our server.
+"""The tests of aiosmtpd and of Python's smtplib that speak to a port, played against our server.
 
-`.ci/run` unpacks their source. What is left out, and why, is in borrowed/aiosmtpd_excluded.txt.
+`.ci/run` unpacks them. What is left out, and why, is in borrowed/*_excluded.txt.
 """
 
 from __future__ import annotations
@@ -8,50 +8,62 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import unittest
 from pathlib import Path
 
-from harness import ROOT
+from harness import ROOT, Server
 from recording import recording
 
 BORROWED = Path(__file__).parent / "borrowed"
 AIOSMTPD = ROOT / ".cache" / "aiosmtpd"
-LEAST = 130
-"""So many tests at least must have run: a list that excludes too much fails."""
+SMTPLIB = ROOT / ".cache" / "apart" / "libpython3.11-testsuite" / "usr" / "lib" / "python3.11" / "test"
+# Their AUTH is in clear, and what they send of addresses is short of RFC 5321.
+CONFIG = {"tls_before_auth": "0\n", "rcpthosts": "example.com\n"}
 
 
 class BorrowedTests(unittest.TestCase):
     """What others expect of a server."""
 
+    def play(self, name: str, server: Server, *command: str | Path, cwd: Path, **environment: str) -> str:
+        """Run tests to their end, all of which must pass; give what they printed."""
+        self.assertTrue(cwd.exists(), f"{cwd} is missing; .ci/run makes it")
+        ours = {
+            "SERVER_PORT": str(server.port),
+            "SERVER_EXCLUDED": str(BORROWED / f"{name}_excluded.txt"),
+            **environment,
+        }
+        done = subprocess.run(
+            command, cwd=cwd, env=os.environ | ours, capture_output=True, text=True, timeout=200, check=False
+        )
+        said = done.stdout + done.stderr
+        self.assertEqual(0, done.returncode, said[-4000:])
+        return said
+
+    def check_ran(self, least: int, pattern: str, said: str) -> None:
+        """Expect so many tests at least: a list that excludes too much fails."""
+        ran = re.search(pattern, said)
+        assert ran is not None, said
+        print(ran[0])
+        self.assertGreaterEqual(int(ran[1]), least)
+
     def test_aiosmtpd(self) -> None:
         pytest = ROOT / ".venv-tools" / "bin" / "pytest"
-        for path in (pytest, AIOSMTPD):
-            self.assertTrue(path.exists(), f"{path} is missing; .ci/run makes it")
         options = ("-p", "aiosmtpd_suite", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "--tb=short")
-        tests = "aiosmtpd/tests/test_smtp.py"
-        # Their AUTH is in clear, and addresses go without brackets.
-        config = {"tls_before_auth": "0\n", "auth_mechanisms": "LOGIN PLAIN\n", "rcpthosts": "example.com\n"}
+        tests = (f"--rootdir={AIOSMTPD}", "aiosmtpd/tests/test_smtp.py")
+        config = CONFIG | {"auth_mechanisms": "LOGIN PLAIN\n"}
         with recording(config, more="accounts\ndont_require_anglebrackets\n") as server:
-            environment = {
-                **os.environ,
-                "SERVER_PORT": str(server.port),
-                "SERVER_EXCLUDED": str(BORROWED / "aiosmtpd_excluded.txt"),
-                "PYTHONPATH": f"{AIOSMTPD}:{BORROWED}",
-            }
-            done = subprocess.run(
-                [pytest, *options, f"--rootdir={AIOSMTPD}", tests],
-                cwd=AIOSMTPD,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=200,
-                check=False,
-            )
-        self.assertEqual(0, done.returncode, done.stdout[-4000:] + done.stderr)
-        passed = re.search(r"(\d+) passed", done.stdout)
-        assert passed is not None
-        print(f"aiosmtpd: {done.stdout.splitlines()[-1]}")
-        self.assertGreaterEqual(int(passed[1]), LEAST)
+            path = f"{AIOSMTPD}:{BORROWED}"
+            said = self.play("aiosmtpd", server, pytest, *options, *tests, cwd=AIOSMTPD, PYTHONPATH=path)
+        self.check_ran(134, r"(\d+) passed.*", said)
+
+    def test_smtplib(self) -> None:
+        """What arrives is compared with what they sent, too."""
+        config = CONFIG | {"flat_auth_pw": "Mr.A@somewhere.com:somepassword\n"}
+        with recording(config, more="accounts\nqualify\n") as server:
+            command = (sys.executable, "-W", "ignore", BORROWED / "smtplib_suite.py")
+            said = self.play("smtplib", server, *command, cwd=SMTPLIB, SERVER_MAIL=str(server.new))
+        self.check_ran(36, r"Ran (\d+) tests.*", said)
 
 
 if __name__ == "__main__":

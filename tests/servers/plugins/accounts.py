@@ -1,12 +1,14 @@
-"""Let goodlogin in."""
+"""Let in users whose names are no addresses."""
 
 from qpsmtpd import OK, Outcome, Plugin
 
+PASSWORDS = {"goodlogin": "goodpasswd", "psu": "doesnotexist"}
+
 
 class Accounts(Plugin):
-    """The account of the tests of aiosmtpd."""
+    """The accounts of the tests of aiosmtpd and smtplib."""
 
     def hook_auth_plain(self, user: str, password: str) -> Outcome | None:
-        return OK(user) if (user, password) == ("goodlogin", "goodpasswd") else None
+        return OK(user) if PASSWORDS.get(user) == password else None
 
     hook_auth_login = hook_auth_plain
