@@ -1,4 +1,4 @@
-"""A private Exim that takes mail on its standard input and delivers it to us, at once or when told."""
+"""A private Exim that takes mail, mostly on standard input, and delivers it to us, at once or when told."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from apart import program
+from harness import answers, wait_until
 
 CONFIG = """\
 exim_path = {program}
@@ -21,6 +23,7 @@ tls_advertise_hosts =
 dsn_advertise_hosts = *
 acl_smtp_rcpt = accept
 message_size_limit = 100M
+spool_wireformat = true
 local_interfaces = 127.0.0.1
 host_lookup =
 log_selector = +smtp_confirmation +pipelining +tls_cipher
@@ -109,6 +112,17 @@ class Exim:
         refused = [line for line in answer.splitlines() if line[:1] in "45"]
         if refused or answer.count("250 OK id=") != len(mails):
             raise AssertionError(f"Exim does not want it: {answer}")
+
+    @contextmanager
+    def serving(self, port: int) -> Iterator[None]:
+        """Take mail at a port for the length of a block, and keep it."""
+        command = [self.program, "-C", self.directory / "config", "-bdf", "-odq", "-oX", str(port)]
+        with subprocess.Popen(command) as process:
+            try:
+                wait_until(lambda: process.poll() is not None or answers(port), "Exim listens")
+                yield
+            finally:
+                process.terminate()
 
     def log(self) -> str:
         """Give what Exim has logged: ``=>`` delivered, ``->`` with it, ``**`` failed, ``==`` later."""

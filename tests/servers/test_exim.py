@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unittest
 
 from exim import Exim
-from harness import Server, sent_part
+from harness import Server, free_port, sent_part
 from recording import PASSWORD, USER, record_of, recording
 
 HEADER = b"Subject: hello\nFrom: a@example.com\nDate: Thu, 1 Jan 2026 00:00:00 +0000\nMessage-Id: <1@x>\n"
@@ -143,6 +144,44 @@ class DeliveryTests(unittest.TestCase):
         self.assertIn("will pipeline QUIT", said)
         self.check(exim, SHORT)
         self.assertRegex(exim.log(), r"=> b@example\.org .* L K ")  # pipelining, chunking
+
+    def test_no_final_newline(self) -> None:
+        """Exim adds it to what a user writes, and passes on as it is what came to it by BDAT."""
+        for options in (CHUNKS, LINES):
+            exim = self.exim(**options)
+            exim.run("-odf", "-i", "-f", "a@example.com", "b@example.org", stdin=SHORT.removesuffix(b"\n"))
+            self.check(exim, SHORT)
+        exim = self.exim(**CHUNKS)
+        open_ended = MESSAGES["8 bit"] + b"no newline"
+        content = open_ended.replace(b"\n", b"\r\n")
+        envelope = b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n"
+        exim.run("-odf", "-bs", stdin=b"%bBDAT %d LAST\r\n%bQUIT\r\n" % (envelope, len(content), content))
+        self.check(exim, open_ended)
+
+    def test_early_pipelining(self) -> None:
+        """We do not offer PIPECONNECT, so Exim waits for the greeting."""
+        exim = self.exim(**CHUNKS, hosts_pipe_connect="*")
+        for _ in range(2):
+            exim.send(SHORT, "<b@example.org>")
+            self.check(exim, SHORT)
+        self.assertEqual(2, len(re.findall(r"=> b@.* L K ", exim.log())))
+
+    def test_early_pipelining_remembered(self) -> None:
+        """Who was here before us did offer it: Exim says all before our greeting, even QUIT, once."""
+        port = free_port()
+        exim = self.enterContext(Exim(port, **CHUNKS, hosts_pipe_connect="*"))
+        with Exim(port) as other, other.serving(port):
+            exim.send(SHORT, "<b@example.org>")
+        with recording(port=port) as server:
+            for early in (True, False):
+                said = exim.run(
+                    "-d-all+transport", "-odf", "-i", "-f", "a@example.com", "b@example.org", stdin=SHORT
+                )
+                self.assertEqual(early, "Using cached cleartext PIPECONNECT" in said, said)
+                (message,) = server.take_messages(1)
+                self.assertEqual(SHORT, sent_part(message, b"Subject: "))
+        self.assertEqual({"b@example.org": "=>"}, exim.fates())
+        self.assertNotRegex(exim.log(), r" (\*\*|==) ")
 
 
 class RefusalTests(unittest.TestCase):
