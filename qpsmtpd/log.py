@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.logger import Logger as TwistedLogger
 from twisted.logger import LogLevel
@@ -52,8 +51,7 @@ CALL: ContextVar[tuple[Connection | None, str] | None] = ContextVar("CALL", defa
 """The connection and hook that the running plugin was called for, so that its log lines can say so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line of the log. ``hook`` and ``plugin`` are "" and ``connection`` None where there is none."""
 
     level: Level
@@ -97,6 +95,8 @@ def to_twisted(event: Event) -> None:
     _twisted.emit(_TWISTED_LEVELS[event.level], "{line}", line=str(event), qpsmtpd_event=event)
 
 
+# Looking up a member of an Enum costs as much as a hook.
+_INFO = Level.INFO
 _twisted = TwistedLogger(namespace="qpsmtpd")
 
 
@@ -147,7 +147,7 @@ class Log:
         last = len(reply.lines) - 1
         for index, line in enumerate(reply.lines):
             mark = "-" if index < last else " "
-            self.emit(Level.INFO, "%d%s%s%s", reply.code, mark, line, status, connection=connection)
+            self.emit(_INFO, "%d%s%s%s", reply.code, mark, line, status, connection=connection)
 
     def _show(self, observer: Observer, event: Event) -> None:
         try:
@@ -193,7 +193,7 @@ class Logger:
             return
         called_for, hook = CALL.get() or (None, "")
         self._log.emit(
-            Level(level),
+            level if type(level) is Level else Level(level),
             text,
             *values,
             plugin=self._plugin,
@@ -207,7 +207,7 @@ class Logger:
 
     def info(self, text: str, *values: object, connection: Connection | None = None) -> None:
         """Log what happened to a message; begin with pass, fail, skip, error, positive or negative."""
-        self.log(Level.INFO, text, *values, connection=connection)
+        self.log(_INFO, text, *values, connection=connection)
 
     def notice(self, text: str, *values: object, connection: Connection | None = None) -> None:
         """Log what an administrator may want to know."""

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.kit.deadline import TIMED_OUT, Deadline
 from qpsmtpd.kit.dns import Answer, Status
+from qpsmtpd.waiting import start
 
 FOUND = Answer(Status.FOUND, ("192.0.2.1",))
 NONE = Answer(Status.NONE)
@@ -59,6 +60,12 @@ class DeadlineTests(SynchronousTestCase):
         """An answer from the cache counts even behind the end."""
         self.clock.advance(6)
         self.assertEqual(FOUND, self.successResultOf(ensureDeferred(self.deadline.answer(succeed(FOUND)))))
+
+    def test_known_answers_need_no_deferred(self):
+        """If all answers are known nothing waits, not even for a moment."""
+        self.assertEqual([FOUND, NONE], start(self.deadline.answers(succeed(FOUND), succeed(NONE))))
+        for lookups in ([succeed(FOUND), Deferred()], [succeed(FOUND).addCallback(lambda _: Deferred())]):
+            self.assertNoResult(start(self.deadline.answers(*lookups)))
 
     def test_cancelled(self):
         """A hook that is given up takes its lookups along."""

@@ -276,8 +276,11 @@ class SystemTests(ResolverTestCase):
         resolver = self.resolver(saying(), hosts=path)
         self.assertEqual(("192.0.2.7",), self.ask(resolver.a("one")).values)
         Path(path).write_text("192.0.2.123 one\n")
+        self.assertEqual(("192.0.2.7",), self.ask(resolver.a("one")).values)  # looked at a moment ago
+        self.network.advance(1)
         self.assertEqual(("192.0.2.123",), self.ask(resolver.a("one")).values)
         Path(path).unlink()
+        self.network.advance(1)
         self.assertEqual((), self.ask(resolver.a("one")).values)
 
     def test_resolv_conf(self):

@@ -6,6 +6,7 @@ makes of an answer. Messages are read in `dns_answer`, servers are asked in `dns
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from .dns_answer import (
     NO_SUCH_NAME,
     Answer,
     Status,
+    at_hand,
     is_address,
     pointer,
     question_name,
@@ -41,6 +43,7 @@ MAX_ENTRIES: Final = 10_000  # answers in the cache
 MAX_CACHED_TEXT: Final = 4096  # characters of an answer's values; a larger answer is not kept
 MAX_TTL: Final = 3600  # seconds an answer is kept at most, whatever its TTL
 MAX_QUERIES: Final = 1000  # questions under way, each with a socket; one more fails at once
+RECHECK: Final = 1.0  # seconds between two looks at a file of the system
 MAX_SERVERS: Final = 3  # name servers taken from resolv.conf, as the system's own resolver does
 
 T = TypeVar("T")
@@ -91,7 +94,10 @@ class Lookup(ABC):
 
         One kind found is found, even if the other failed; then `detail` is that of the failure.
         """
-        both: Deferred[list[Answer]] = gatherResults([self.a(name), self.aaaa(name)], consumeErrors=True)
+        lookups = [self.a(name), self.aaaa(name)]
+        if known := at_hand(lookups):
+            return succeed(_merged(known))
+        both: Deferred[list[Answer]] = gatherResults(lookups, consumeErrors=True)
         return both.addCallbacks(_merged, _cancelled)
 
 
@@ -145,8 +151,8 @@ class Resolver(Lookup):
         self._timeout = timeout
         self._max_entries = max_entries
         self._max_queries = max_queries
-        self._hosts = _SystemFile(hosts, _hosts)
-        self._system_servers = _SystemFile(resolv_conf, _nameservers)
+        self._hosts = _SystemFile(hosts, _hosts, reactor.seconds)
+        self._system_servers = _SystemFile(resolv_conf, _nameservers, reactor.seconds)
         self._cache: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
         self._flights: dict[tuple[str, str], _Flight] = {}
         self._closed = False
@@ -220,16 +226,25 @@ class Resolver(Lookup):
 
 
 class _SystemFile(Generic[T]):
-    """A file of the system as a value, read again when it has changed; a missing file is an empty one."""
+    """A file of the system as a value, read again when it has changed; a missing file is an empty one.
 
-    def __init__(self, path: str, parse: Callable[[str], T]) -> None:
+    It is looked at once a second at most.
+    """
+
+    def __init__(self, path: str, parse: Callable[[str], T], now: Callable[[], float]) -> None:
         self._path = Path(path)
         self._parse = parse
+        self._now = now
+        self._due = -math.inf
         self._stamp: tuple[int, ...] | None = None
         self._value = parse("")
 
     def value(self) -> T:
-        """Give the value of the file as it is now."""
+        """Give the value of the file."""
+        now = self._now()
+        if now < self._due:
+            return self._value
+        self._due = now + RECHECK
         try:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)

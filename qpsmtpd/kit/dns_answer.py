@@ -5,13 +5,14 @@ Knows names, records and their lifetimes; must not know how servers are asked or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final, NamedTuple
 
 import idna
+from twisted.internet.defer import Deferred
 from twisted.names import dns
 
 MAX_ALIASES: Final = 16  # CNAME records followed in one answer
@@ -66,6 +67,13 @@ class Answer:
 
 
 NO_SUCH_NAME: Final = Answer(Status.NONE, detail="NXDOMAIN")
+
+
+def at_hand(lookups: Sequence[Deferred[Answer]]) -> list[Answer] | None:
+    """Give the answers if nothing is to be waited for, since all come from a cache; else None."""
+    results = [lookup.result for lookup in lookups if lookup.called]
+    answers = [result for result in results if isinstance(result, Answer)]
+    return answers if len(answers) == len(lookups) else None
 
 
 def question_name(name: str) -> str | None:

@@ -203,6 +203,18 @@ class HookTests(SynchronousTestCase):
         plugin.ask("mail", sender="<a@many.example>")
         self.assertEqual(1 + 10 * 2, len(plugin.services.dns.asked))
 
+    def test_half_the_questions(self):
+        """IPv6 is asked for only where IPv4 does not answer."""
+        for address, kinds in (("198.51.100.1", ["MX", "A"]), ("10.0.0.1", ["MX", "A", "AAAA"])):
+            records = {
+                "x.example": {"MX": [(1, "mx.example")]},
+                "mx.example": {"A": [address], "AAAA": ["2001:db8::1"]},
+            }
+            networks = {"invalid_resolvable_fromhost": NETWORKS}
+            plugin = Tried("resolvable_fromhost", config=networks, dns=MemoryResolver(records))
+            self.assertEqual(DECLINED, plugin.ask("mail", sender="<a@x.example>"))
+            self.assertEqual(kinds, [kind for _, kind in plugin.services.dns.asked])
+
     def test_deadline(self):
         """All lookups share the time."""
         for arguments, seconds in [("", 10), ("timeout 3", 3)]:
