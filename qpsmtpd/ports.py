@@ -6,8 +6,9 @@ Who shares a socket may close it, but neither shut it down nor remove its path: 
 from __future__ import annotations
 
 import os
+import re
 import socket
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, succeed
@@ -17,6 +18,14 @@ from twisted.internet.protocol import Factory
 from twisted.internet.unix import Port as UNIXPort
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
+
+BACKLOG: Final = 1024
+"""Clients that the kernel lets wait to be accepted. Who finds no room there tries again after a second.
+
+Twisted's own 50 is less than the connections that one client may open at once; the kernel has the last word
+(net.core.somaxconn). An endpoint with ``backlog=`` has its own.
+"""
+_BINDS: Final = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl|unix):(?!.*:backlog=)")
 
 
 class PortService(StreamServerEndpointService):
@@ -73,7 +82,8 @@ def endpoint_of(reactor: Any, description: str, descriptor: int | None) -> Any:
     """Make an endpoint that binds, or takes over what is inherited. Raises whatever its parser does."""
     systemd = description.startswith("systemd:")
     if descriptor is None:
-        endpoint = serverFromString(reactor, description)
+        backlog = f":backlog={BACKLOG}" if _BINDS.match(description) else ""
+        endpoint = serverFromString(reactor, description + backlog)
         if not systemd:
             return endpoint
         descriptor = endpoint.fileno

@@ -11,7 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.certificates import make_self_signed
-from qpsmtpd.ports import AdoptedUNIXPort, AdoptingEndpoint, PortService, endpoint_of
+from qpsmtpd.ports import BACKLOG, AdoptedUNIXPort, AdoptingEndpoint, PortService, endpoint_of
 
 
 class Port:
@@ -51,6 +51,16 @@ class Case(SynchronousTestCase):
         service = PortService(endpoint_of(self.reactor, description, descriptor), Factory(), description)
         service.privilegedStartService()
         return service
+
+
+class BindingTests(Case):
+    def test_clients_may_wait(self) -> None:
+        """A burst of clients does not have to try again, unless the administrator wants fewer to wait."""
+        for description in ("tcp:25", "haproxy:tcp:25:interface=127.0.0.1", "tcp:25:backlog=7"):
+            self.service(description, None)
+        self.service("unix:/run/smtp", None)
+        self.assertEqual([BACKLOG, BACKLOG, 7], [backlog for _, _, backlog, _ in self.reactor.tcpServers])
+        self.assertEqual([BACKLOG], [backlog for _, _, backlog, *_ in self.reactor.unixServers])
 
 
 class AdoptionTests(Case):
