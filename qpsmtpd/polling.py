@@ -9,6 +9,7 @@ and calls `Poller` once for all that is ready. Everything else, timers, threads,
 from __future__ import annotations
 
 import select
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -44,7 +45,7 @@ class Poller:
         self._set = select.epoll()
         self._masks: dict[int, int] = {}
         self._selectables: dict[int, Any] = {}
-        self._due: list[tuple[Callable[[Any], None], Any]] = []
+        self._due: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._busy = False
 
     def fileno(self) -> int:
@@ -78,24 +79,26 @@ class Poller:
             self._reactor.addReader(self)
 
     def doRead(self) -> None:
-        """Let everything that is ready read and write, and then write what they have to say to that."""
+        """Let everything that is ready read and write, and then write what they have to say to that.
+
+        Raises nothing, whatever a plugin raises: the reactor would end us, and with us everybody.
+        """
         known = self._selectables
+        ready = self._set.poll(0, MOST)
         self._busy = True
-        try:
-            for fd, event in self._set.poll(0, MOST):
-                selectable = known.get(fd)
-                if selectable is None:
-                    continue  # it has ended meanwhile
-                try:
-                    why = selectable.doRead() if event == EPOLLIN else self._work(selectable, fd, event)
-                except Exception as error:
-                    _log.failure("a connection failed")
-                    why = error
-                if why is not None:
-                    self._disconnect(selectable, why, event & EPOLLIN)
-        finally:
-            self._busy = False
-            self.flush()
+        for fd, event in ready:
+            selectable = known.get(fd)
+            if selectable is None:
+                continue  # it has ended meanwhile
+            try:
+                why = selectable.doRead() if event == EPOLLIN else self._work(selectable, fd, event)
+            except BaseException as error:
+                _log.failure("a connection failed")
+                why = error
+            if why is not None:
+                self._disconnect(selectable, why, event & EPOLLIN)
+        self.flush()
+        self._busy = False
 
     def write(self, write: Write, octets: bytes) -> None:
         """Write when all that is ready has been read, or now if nothing is being read.
@@ -121,10 +124,17 @@ class Poller:
             self._disconnect(transport, CONNECTION_DONE, 0)
 
     def flush(self) -> None:
-        """Write what is due, and close whom it is due to close."""
-        due, self._due = self._due, []
-        for act, what in due:
-            act(what)
+        """Write what is due, and close whom it is due to close.
+
+        What that makes others say is due behind it all: it may not overtake what they have said before.
+        """
+        due = self._due
+        while due:
+            act, what = due.popleft()
+            try:
+                act(what)
+            except BaseException:
+                _log.failure("a connection failed")
 
     def _work(self, selectable: Any, fd: int, event: int) -> Any:
         """Do what is less common than to read; give what ended the connection."""
@@ -135,14 +145,14 @@ class Poller:
             why = selectable.doWrite()
         return why
 
-    def _disconnect(self, selectable: Any, why: Exception, reading: int) -> None:
+    def _disconnect(self, selectable: Any, why: BaseException, reading: int) -> None:
         reason = _ENDED if why is CONNECTION_DONE else Failure(why)
-        if reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(selectable):
-            self.change(selectable, 0, EPOLLIN)
-            selectable.readConnectionLost(reason)
-            return
-        self.change(selectable, 0, EPOLLIN | EPOLLOUT)
-        selectable.connectionLost(reason)
+        half = reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(selectable)
+        self.change(selectable, 0, EPOLLIN if half else EPOLLIN | EPOLLOUT)
+        try:
+            (selectable.readConnectionLost if half else selectable.connectionLost)(reason)
+        except BaseException:
+            _log.failure("a connection failed")
 
     def connectionLost(self, reason: Failure) -> None:
         """End everything: the reactor ends."""

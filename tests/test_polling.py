@@ -198,24 +198,55 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual([b"1"], done)
 
-    def test_written_in_spite_of_failures(self) -> None:
-        """Whatever fails, replies are written, then and later."""
+    def test_failures(self) -> None:
+        """Whatever fails, and however, the others go on and replies are written, then and later."""
+        for error in (ZeroDivisionError, SystemExit):
+
+            def fail(*_: Any, error: type[BaseException] = error) -> Any:
+                raise error
+
+            done: list[bytes] = []
+            crowd = [Selectable() for _ in range(4)]
+            answering, failing, ending, closing = crowd
+            answering.result = lambda done=done: self.poller.write(done.append, b"1")  # type: ignore
+            failing.result = fail  # type: ignore[method-assign]
+            ending.answer = CONNECTION_DONE
+            vars(ending)["connectionLost"] = fail
+            vars(closing).update(connected=True, dataBuffer=b"", _tempDataBuffer=[], connectionLost=fail)
+
+            def broken(done: list[bytes] = done, fail: Any = fail, closing: Any = closing) -> None:
+                self.poller.close(closing)
+                self.poller.write(fail, b"")
+                self.poller.write(done.append, b"2")
+
+            closing.result = broken  # type: ignore[method-assign]
+            for one in crowd:
+                self.addCleanup(one.close)
+                self.poller.change(one, EPOLLIN, 0)
+                one.peer.send(b"x")
+            self.poller.doRead()
+            self.poller.write(done.append, b"3")
+            self.assertEqual(([b"1", b"2", b"3"], [error]), (done, failing.reasons))
+            self.assertEqual(4, len(self.flushLoggedErrors(error)))
+            self.poller.change(answering, 0, EPOLLIN)
+            self.assertEqual([], self.reactor.readers)
+
+    def test_nothing_overtakes_what_is_due(self) -> None:
+        """A client that goes lets others go on, as a plugin does that counts: in order."""
         done: list[bytes] = []
+        facts = {"connected": True, "dataBuffer": b"", "_tempDataBuffer": []}
+        vars(self.one).update(facts, connectionLost=lambda _: self.poller.write(done.append, b"2"))
 
-        def answer() -> Any:
+        def answer() -> None:
+            self.poller.close(self.one)
             self.poller.write(done.append, b"1")
-            return CONNECTION_DONE
-
-        def fail(reason: Any) -> None:
-            raise ZeroDivisionError
 
         self.one.result = answer  # type: ignore[method-assign]
-        self.one.connectionLost = fail  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.assertRaises(ZeroDivisionError, self.poller.doRead)
-        self.poller.write(done.append, b"2")
-        self.assertEqual([b"1", b"2"], done)
+        self.poller.doRead()
+        self.poller.write(done.append, b"3")
+        self.assertEqual([b"1", b"2", b"3"], done)
 
     def test_closed_behind_what_is_due(self) -> None:
         """Who hangs up while something is read is closed when all is written, and told so once."""
@@ -268,8 +299,13 @@ class PollerTests(SynchronousTestCase):
 
     def test_reactor_ends(self) -> None:
         """Everything is ended with the reactor."""
-        self.poller.change(self.one, EPOLLIN, 0)
+        other = Selectable()
+        self.addCleanup(other.close)
+        vars(other)["connectionLost"] = lambda reason: 1 / 0
+        for one in (other, self.one):
+            self.poller.change(one, EPOLLIN, 0)
         self.poller.connectionLost(None)  # type: ignore[arg-type]
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         self.assertEqual([ConnectionLost], self.one.reasons)
         self.assertEqual([], self.reactor.readers)
 
