@@ -93,8 +93,13 @@ class Verdicts:
         return OK if declined and self.replies and not transaction.recipients else answer
 
     def decided(self, transaction: Transaction) -> bool:
-        """Tell whether nobody is to be asked any more: all are refused, or one is, and that is for all."""
-        return bool(self.replies) and (not transaction.each or not transaction.recipients)
+        """Tell whether nobody is to be asked any more: all are refused, or one is, and that is for all.
+
+        Whom a plugin has dropped waits for the answer to the message, though nobody is left.
+        """
+        if not self.replies or not transaction.each:
+            return bool(self.replies)
+        return all(one in self.replies for one in transaction.accepted)
 
 
 def _judged(

@@ -157,6 +157,22 @@ class AnswerTests(Case):
             self.assertEqual(["250"] * 3, self.codes({hook: expand, "queue": queue}))
         self.assertEqual([True, True], seen)
 
+    def test_dropped_beside_refused(self) -> None:
+        """Whom a plugin drops is answered as the message is, though all others are refused."""
+
+        def drop(transaction: Transaction) -> None:
+            transaction.recipients = [one for one in transaction.recipients if one.address.local == "b"]
+
+        deny = refusing("b@x", DENY)
+        rows: list[Hooks] = [
+            {"data_post_headers": drop, "data_post": deny},
+            {"data_post_headers": deny, "data_post": drop},
+            {"data_post": drop, "queue": deny},
+        ]
+        for hooks in rows:
+            hooks.setdefault("queue", lambda: OK)
+            self.assertEqual(["250", "552", "250"], self.codes(hooks))
+
 
 class OrderTests(Case):
     """Who has an answer is no recipient for those who are asked after."""
