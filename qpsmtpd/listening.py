@@ -16,6 +16,7 @@ PROXY: Final = "haproxy:"
 STARTTLS_MODES: Final = ("offered", "required", "off")
 KINDS: Final = ("listen", "smtps", "lmtp")
 """The files that say where to listen; the options have the same names."""
+ALLOWED: Final = "allowed are [ADDRESS:]PORT and endpoints of Twisted"
 _POLICY: Final = re.compile(r"([a-z]+)=(\S*)")
 _PORT_25: Final = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl):(?:0*25(?![^:])|(?:.*:)?port=0*25(?![^:]))")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +20,7 @@ from .factory import Connections, SMTPFactory
 from .inheritance import Inheritance
 from .kit.store import StoreError
 from .ledger import Ledger
-from .listening import KINDS, PROXY, Listener, read_listener
+from .listening import ALLOWED, KINDS, PROXY, Listener, read_listener
 from .log import Level
 from .options import Options
 from .polling import polling
@@ -64,8 +64,7 @@ class MailService(MultiService):
         self._max_connections = options.number("max-connections", config, 1000)
         self._max_from_ip = options.number("max-from-ip", config, 0)
         for kind, given in zip(KINDS, (options.listen, options.smtps, options.lmtp), strict=True):
-            texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
-            self._listen(texts, kind)
+            self._listen_at(kind, given)
         # A socket that nobody listens on any more would let clients in whom nobody serves.
         for description in self.inheritance.sockets.keys() - {port.description for port in self.ports}:
             os.close(self.inheritance.sockets[description])
@@ -80,23 +79,34 @@ class MailService(MultiService):
         self.engine.numbers = ledger.numbers()
         return Connections(ledger)
 
-    def _listen(self, texts: Iterable[str], kind: str) -> None:
-        for listener in [self._read_listener(text, kind) for text in texts]:
-            description = listener.description
-            factory: Any = self._factory(listener)
-            # Twisted would wrap the factory too, but tell it of a connection too early.
-            place = description.removeprefix(PROXY)
-            if place != description:
-                if not self.engine.trusted_proxies.entries:
-                    raise ConfigError(f"{description}: nobody may connect there: trusted_proxies is empty")
-                factory = ProxiedFactory(factory)
+    def _listen_at(self, kind: str, given: Sequence[str]) -> None:
+        """Make the listeners of a file, or of the option that is given instead; an error says of which."""
+        config = self.built.config
+        texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
+        for position, text in enumerate(texts):
             try:
-                endpoint = endpoint_of(self._sockets, place, self.inheritance.sockets.get(description))
-            except Exception as error:  # whatever a parser of endpoints stumbles over
-                raise ConfigError(f"{description}: no address to listen on: {error}") from None
-            port = PortService(endpoint, factory, description)
-            port.setServiceParent(self)
-            self.ports.append(port)
+                self._listen(self._read_listener(text, kind))
+            except ConfigError as error:
+                if given:
+                    raise ConfigError(f"--{kind} {error}") from None
+                raise config.error(kind, str(error), position) from None
+
+    def _listen(self, listener: Listener) -> None:
+        description = listener.description
+        factory: Any = self._factory(listener)
+        # Twisted would wrap the factory too, but tell it of a connection too early.
+        place = description.removeprefix(PROXY)
+        if place != description:
+            if not self.engine.trusted_proxies.entries:
+                raise ConfigError(f"{description}: nobody may connect there: trusted_proxies is empty")
+            factory = ProxiedFactory(factory)
+        try:
+            endpoint = endpoint_of(self._sockets, place, self.inheritance.sockets.get(description))
+        except Exception as error:  # whatever a parser of endpoints stumbles over
+            raise ConfigError(f"{description}: no address to listen on: {error}; {ALLOWED}") from None
+        port = PortService(endpoint, factory, description)
+        port.setServiceParent(self)
+        self.ports.append(port)
 
     def _read_listener(self, text: str, kind: str) -> Listener:
         try:

@@ -15,10 +15,14 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 
 
 def clear_socket(endpoint: Any) -> None:
-    """Remove the socket that an endpoint wants to make, and its lock, if nobody listens there any more."""
+    """Remove the socket that an endpoint wants to make, and its lock, if nobody listens there any more.
+
+    Raises OSError if there is no directory for it; what Twisted says of that speaks of the lock.
+    """
     if not isinstance(endpoint, UNIXServerEndpoint):
         return
     path = Path(endpoint._address)
+    path.parent.stat()
     if path.is_socket() and not _answers(path):
         for left in (path, path.with_name(path.name + ".lock")):
             with suppress(OSError):  # who may not remove it is told so when listening fails

@@ -81,6 +81,38 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(shipped - read, set())
 
 
+class StandardsTests(SynchronousTestCase):
+    """Every row of docs/standards.md names files and tests that exist."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Give the last two columns, file and test; "the same" is that of the row above."""
+        found: list[tuple[str, str]] = []
+        for line in (DOCS / "standards.md").read_text().splitlines():
+            if line.startswith("| ") and not line.startswith("| standard "):
+                cells = [cell.strip() for cell in line.strip("|").split("|")]
+                self.assertEqual(len(cells), 5, line)
+                file, test = cells[3:]
+                found.append((file, found[-1][1] if test == "the same" else test))
+        self.assertTrue(found)
+        return found
+
+    def test_files_exist(self) -> None:
+        for cell, _ in self.rows():
+            names = re.findall(r"`([^`]+)`", cell)
+            self.assertTrue(names, cell)
+            for name in names:
+                self.assertTrue((ROOT / "qpsmtpd" / name).is_file() or (ROOT / name).is_file(), name)
+
+    def test_tests_exist(self) -> None:
+        for _, cell in self.rows():
+            names = re.findall(r"`([^`]+)`", cell)
+            self.assertTrue(names, cell)
+            for name in names:
+                module = "test_" in name
+                pattern = f"{name}.py" if module else f"dialogues/{name.removeprefix('dialogues/')}.smtp"
+                self.assertTrue(list((ROOT / "tests").glob(pattern)), name)
+
+
 class ExampleTests(SynchronousTestCase):
     """What the pages show is what runs."""
 

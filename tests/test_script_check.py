@@ -196,6 +196,13 @@ class ListenerTests(CheckCase):
             "lmtp:4: error: 'tcp:x' is no address to listen on",
         )
 
+    def test_mechanisms(self):
+        """A mechanism that does not exist is never offered, so it may be a slip."""
+        self.write("auth_mechanisms", "plain LOGIN\nSCRAM")
+        self.assert_found(
+            "auth_mechanisms:2: warning: 'SCRAM' is never offered; there are SCRAM-SHA-256-PLUS, "
+        )
+
     def test_nothing_listens(self):
         """Nothing is bound, and no connection made."""
         self.write("listen", "25")

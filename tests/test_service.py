@@ -270,6 +270,21 @@ class MistakeTests(Case):
             (line,) = self.refused(*words)
             self.assertIn(words[1], line)
 
+    def test_place(self) -> None:
+        """File and line are named, or the option."""
+        for kind, text in (
+            ("listen", "tcp:x"),
+            ("smtps", "465"),
+            ("lmtp", "25"),
+            ("listen", "haproxy:tcp:25"),
+        ):
+            self.write(kind, f"# where\n{text}")
+            (line,) = self.refused()
+            self.assertTrue(line.startswith(f"{self.directory / kind}:2: "), line)
+            (line,) = self.refused(f"--{kind}", text)
+            self.assertTrue(line.startswith(f"--{kind} "), line)
+            self.write(kind, "")
+
     def test_proxied_by_nobody(self) -> None:
         """A listener for proxies needs some that are trusted."""
         (line,) = self.refused("--listen", "haproxy:tcp:25")

@@ -57,6 +57,13 @@ class ClearTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         self.assertEqual(["lmtp.lock"], self.clear())
 
+    def test_no_directory(self) -> None:
+        """A directory that is missing is named."""
+        self.path = self.path.parent / "missing" / "lmtp"
+        endpoint = UNIXServerEndpoint(MemoryReactorClock(), str(self.path))
+        error = self.assertRaises(FileNotFoundError, clear_socket, endpoint)
+        self.assertIn(f"'{self.path.parent}'", str(error))
+
     def test_other_endpoint(self) -> None:
         clear_socket(TCP4ServerEndpoint(MemoryReactorClock(), 24))
         self.assertTrue(self.lock.is_symlink())

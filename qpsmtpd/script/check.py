@@ -14,8 +14,9 @@ from twisted.internet.endpoints import serverFromString
 
 from ..config import ConfigError, Line
 from ..corefiles import read_spool_mode
-from ..listening import KINDS, PROXY, endpoint_description, read_listener
+from ..listening import ALLOWED, KINDS, PROXY, endpoint_description, read_listener
 from ..loader import home_path
+from ..mechanisms import MECHANISMS
 from . import calls, reading
 from .finding import Finding, Findings, shown, summary
 from .rehearsal import Rehearsal, rehearse
@@ -45,6 +46,7 @@ def check(directories: Sequence[Path]) -> list[Finding]:
     _hear(findings, rehearsal)
     _check_plugin_dirs(findings, rehearsal)
     _check_listeners(findings, rehearsal)
+    _check_mechanisms(findings, rehearsal)
     _check_spool(findings, rehearsal)
     calls.check(findings, built)
     reading.check(findings, built)
@@ -91,6 +93,13 @@ def _check_listeners(findings: Findings, rehearsal: Rehearsal) -> None:
                 findings.add(f"client={listener.client} needs client_ca on the line of the plugin tls", line)
 
 
+def _check_mechanisms(findings: Findings, rehearsal: Rehearsal) -> None:
+    for line in _lines(rehearsal, "auth_mechanisms"):
+        for word in line.text.split():
+            if word.upper() not in MECHANISMS:
+                findings.warn(f"{word!r} is never offered; there are {', '.join(MECHANISMS)}", line)
+
+
 def _check_spool(findings: Findings, rehearsal: Rehearsal) -> None:
     config, spool = rehearsal.built.config, rehearsal.built.services.spool
     try:
@@ -120,7 +129,7 @@ def endpoint_trouble(reactor: Any, text: str) -> str:
         if match and match["address"]:
             ip_address(match["address"].replace("\\", ""))
     except Exception as error:  # a parser of endpoints may raise anything
-        return f"{error}; allowed are [ADDRESS:]PORT and endpoints of Twisted"
+        return f"{error}; {ALLOWED}"
     return ""
 
 
