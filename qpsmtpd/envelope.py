@@ -58,13 +58,12 @@ async def mail(session: Session, argument: str) -> Reply:
         # Notes that plugins made on the idle transaction at connect or hello belong to no message.
         await session.reset()
     session.connection.notes["envelope_from"] = argument
-    path: str | Reply
-    if "mail_parse" in session.heard or "mail_pre" in session.heard:
-        path, parameters = await _rewritten(session, "mail", parse_mail, argument)
-        if isinstance(path, Reply):
-            return path
-    else:
-        path, parameters = parse_mail(argument)
+    rewrite = "mail_parse" in session.heard or "mail_pre" in session.heard
+    path, parameters = (
+        await _rewritten(session, "mail", parse_mail, argument) if rewrite else parse_mail(argument)
+    )
+    if isinstance(path, Reply):
+        return path
     if parameters and (refused := check_parameters(session, "MAIL", parameters)):
         return refused
     sender = _address(path, "SMTPUTF8" in parameters, "5.1.7")
@@ -90,13 +89,12 @@ async def rcpt(session: Session, argument: str) -> Reply:
 async def _rcpt(session: Session, argument: str) -> Reply:
     """Add a recipient, if a plugin says OK; nobody relays by default."""
     session.connection.notes["envelope_rcpt"] = argument
-    path: str | Reply
-    if "rcpt_parse" in session.heard or "rcpt_pre" in session.heard:
-        path, parameters = await _rewritten(session, "rcpt", parse_rcpt, argument)
-        if isinstance(path, Reply):
-            return path
-    else:
-        path, parameters = parse_rcpt(argument)
+    rewrite = "rcpt_parse" in session.heard or "rcpt_pre" in session.heard
+    path, parameters = (
+        await _rewritten(session, "rcpt", parse_rcpt, argument) if rewrite else parse_rcpt(argument)
+    )
+    if isinstance(path, Reply):
+        return path
     if parameters and (refused := check_parameters(session, "RCPT", parameters)):
         return refused
     address = _address(path, session.transaction.smtputf8, "5.1.3")
