@@ -31,8 +31,12 @@ from .spool import prepare_spool
 from .unixsocket import clear_socket
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
-GARBAGE = 10_000
-"""Objects made and not freed before the youngest are looked at; Python's own 700 cost 5 % of a session."""
+GARBAGE = (2000, 5, 5)
+"""How often to look for garbage, see `gc.set_threshold`.
+
+A session leaves none, and to look as often as Python does costs 5 % of it; but one in TLS leaves some, and
+with it 60 KiB of OpenSSL's, so not much less often either.
+"""
 SHUTDOWN_GRACE = 30.0
 """Seconds that sessions which hold a message may take to end; config/shutdown_grace."""
 
@@ -229,10 +233,10 @@ class MailService(MultiService):
 
 
 def _settle_memory() -> None:
-    """Look for garbage among what came since the start only, and not so often: a session leaves none."""
+    """Look for garbage among what comes after the start only."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 100)
+    gc.set_threshold(*GARBAGE)
 
 
 def _build(options: Options, reactor: Any) -> Built:

@@ -91,4 +91,4 @@ class CallTests(SynchronousTestCase):
 
     def test_messages_to_many(self) -> None:
         """As in load D of bench/."""
-        self.judge(segments(20_000, recipients=5), functions=357, builtins=404)
+        self.judge(segments(20_000, recipients=5), functions=357, builtins=409)

@@ -6,6 +6,7 @@ fails joins the SAMPLES.
 
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 
 from qpsmtpd.header import Header, HeaderReader, HeaderTooLong
 from qpsmtpd.smtp.address import Address, AddressError
@@ -18,8 +19,11 @@ from qpsmtpd.smtp.command import (
     split_command,
 )
 from qpsmtpd.smtp.newlines import Newlines, has_bare
+from qpsmtpd.smtp.parameters import PARAMETERS
+from qpsmtpd.smtp.proxy import ProxyFault, ProxyHeader, read_proxy_header
 from qpsmtpd.smtp.receiver import Chunk, Content, Event, Line, Receiver
 from qpsmtpd.smtp.reply import MAX_LINE, Next, Reply
+from qpsmtpd.smtp.xclient import XCLIENT, XFORWARD, read_attributes
 
 
 def address(octets: bytes) -> None:
@@ -103,6 +107,52 @@ def header(octets: bytes) -> None:
     assert head.get("x-mark") == "value"
 
 
+def parameters(octets: bytes) -> None:
+    """Each parameter has a meaning or is refused with 501, whatever its value is."""
+    value = octets.decode("utf-8", "surrogateescape")
+    for row in PARAMETERS.values():
+        for given in (value, None):
+            try:
+                row.read(given)
+            except SyntaxFault as fault:
+                assert fault.reply.code == 501, given
+
+
+def proxy(octets: bytes) -> None:
+    """A header is read, or refused, as soon as it is whole, and no sooner; what it names are addresses."""
+    whole = _proxy_header(octets)
+    for end in range(len(octets)):
+        if (found := _proxy_header(octets[:end])) is not None:
+            assert found == whole
+            break
+    if isinstance(whole, ProxyHeader):
+        assert 0 < whole.size <= len(octets)
+        if whole.route is not None:
+            ip_address(whole.route.client_ip)
+            ip_address(whole.route.server_ip)
+            assert 0 <= whole.route.client_port < 65536 and 0 <= whole.route.server_port < 65536
+
+
+def _proxy_header(octets: bytes) -> ProxyHeader | str | None:
+    try:
+        return read_proxy_header(octets)
+    except ProxyFault:
+        return "refused"
+
+
+def xclient(octets: bytes) -> None:
+    """Attributes are those that are known, on one line each; all else is refused with 501."""
+    argument = octets.decode("utf-8", "surrogateescape")
+    for readers in (XCLIENT, XFORWARD):
+        try:
+            found = read_attributes(readers, argument)
+        except SyntaxFault as fault:
+            assert fault.reply.code == 501
+            continue
+        assert found.keys() <= readers.keys()
+        assert not any({"\r", "\n", "\0"} & set(value) for value in found.values()), argument
+
+
 def _received(mode: int, segments: list[bytes]) -> list[tuple[str, bytes | str]]:
     """Receive segments in one of the receiver's modes; give the events, with content joined."""
     machine = Receiver(command_limit=64, line_limit=128, normalize=bool(mode & 1))
@@ -141,7 +191,8 @@ def _note(event: Event, events: list[tuple[str, bytes | str]]) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (address, command, reply, receiver, newlines, header)
+    target.__name__: target
+    for target in (address, command, reply, receiver, newlines, header, parameters, proxy, xclient)
 }
 
 SAMPLES: dict[str, tuple[bytes, ...]] = {
@@ -166,6 +217,17 @@ SAMPLES: dict[str, tuple[bytes, ...]] = {
         b"\xf8\5chunk\r\n.\r\nof 16QUIT\r\n",
     ),
     "newlines": (b"a\r\nb\nc\rd\r\r\n", b"\r", b"\n"),
+    "parameters": (b"20261128T120000Z", b"2026-11-28T12:00:00Z", b"600;RT", b"rfc822;a+2Bb", b"<a@b>", b"-9"),
+    "proxy": (
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nEHLO",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\xc0\0\2\2\0\1\0\2",
+    ),
+    "xclient": (
+        b"NAME=a ADDR=IPV6:2001:db8::1 PORT=1",
+        b"HELO=x PROTO=ESMTP LOGIN=a+40b",
+        b"ADDR=[UNAVAILABLE]",
+    ),
     "header": (b"From a b\r\nSubject: x\r\n y\r\n\r\nbody\r\n", b"A : b\r\nno field\r\n", b"\r\nbody"),
 }
 """Octets that each target begins with; `test_atheris_targets.py` tries them in every run."""
