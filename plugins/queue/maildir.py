@@ -43,7 +43,8 @@ from twisted.python.failure import Failure
 
 from qpsmtpd import OK, Address, Outcome, Plugin, Setting, SettingError, Transaction, dsn
 from qpsmtpd.kit.batches import Batches
-from qpsmtpd.kit.maildir import Delivery, deliver, make_maildir, remove_stale
+from qpsmtpd.kit.maildir import make_maildir, remove_stale
+from qpsmtpd.kit.maildirdelivery import Delivery, deliver
 
 RETURN_PATH = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
