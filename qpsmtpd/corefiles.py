@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from .config import Config
+from .config import Config, ConfigError
 from .kit.match import LineError, Networks
 from .kit.store import MAX_ENTRIES
 from .limits import Limits, read_value
@@ -27,24 +28,34 @@ class CoreFile:
     """One file: what its line or lines are, what holds without it, and what it is for.
 
     The type of ``default`` is that of the value: a number, seconds, a switch, words; a text is a free one.
+    ``many`` lines count, or the first only.
     """
 
     unit: str
     default: Any
     help: str
+    many: bool = False
 
 
+MEMORY: Final = "memory"
 STORE: Final = "store.sqlite"
 """The file beside the spool directory in which the store is by default."""
 
 _OWN: Final = {
     "me": CoreFile("host name", "", "name of this server: greeting, Received; the system's if not given"),
     "me-auth-results": CoreFile(
-        "host name or none", "", "name in Authentication-Results; me if not given; none adds and removes none"
+        "host name or none",
+        "",
+        "name in Authentication-Results; me if not given; none adds and removes none",
+        many=True,
     ),
-    "plugins": CoreFile("plugin lines", "", "plugins in calling order, each with its arguments"),
-    "plugin_dirs": CoreFile("directories, one a line", "", "where plugins are; the shipped ones else"),
-    "logging": CoreFile("plugin lines", "", "plugins that write the log; Twisted's log if not given"),
+    "plugins": CoreFile("plugin lines", "", "plugins in calling order, each with its arguments", many=True),
+    "plugin_dirs": CoreFile(
+        "directories, one a line", "", "where plugins are; the shipped ones else", many=True
+    ),
+    "logging": CoreFile(
+        "plugin lines", "", "plugins that write the log; Twisted's log if not given", many=True
+    ),
     "loglevel": CoreFile("0 to 7 or a name", "WARN", "highest level in the log while no plugin writes it"),
     "smtpgreeting": CoreFile("text", "", "the greeting, without 220; it hides the version in HELP, too"),
     "spool_dir": CoreFile("directory", "spool", "for messages on their way in; ~ is the home directory"),
@@ -61,18 +72,23 @@ _OWN: Final = {
         "[ADDRESS:]PORT or Twisted endpoint, one a line",
         "127.0.0.1:2525",
         "where SMTP is spoken; starttls= and client= may follow",
+        many=True,
     ),
     "smtps": CoreFile(
         "[ADDRESS:]PORT or Twisted endpoint, one a line",
         "",
         "where SMTP is spoken within TLS, mostly 465; client= may follow",
+        many=True,
     ),
     "lmtp": CoreFile(
         "[ADDRESS:]PORT or Twisted endpoint, one a line",
         "",
         "where LMTP is spoken, mostly a UNIX socket; starttls= and client= may follow",
+        many=True,
     ),
-    "dns_servers": CoreFile("ADDRESS[:PORT], one a line", "", "name servers; the system's if not given"),
+    "dns_servers": CoreFile(
+        "ADDRESS[:PORT], one a line", "", "name servers; the system's if not given", many=True
+    ),
     "max_connections": CoreFile("connections", 1000, "connections at once; 421 past it; 0 is no limit"),
     "max_from_ip": CoreFile(
         "connections", 0, "connections at once from one address; 421 past it; 0 is no limit"
@@ -81,7 +97,10 @@ _OWN: Final = {
         "processes or auto", "1", "processes that share the connections; auto is one for each CPU"
     ),
     "trusted_proxies": CoreFile(
-        "addresses or networks, one a line", "", "who is believed about its clients: PROXY, XCLIENT, XFORWARD"
+        "addresses or networks, one a line",
+        "",
+        "who is believed about its clients: PROXY, XCLIENT, XFORWARD",
+        many=True,
     ),
     "plugin_timeout": CoreFile("seconds", 30.0, "time that a plugin may take for one hook; 451 past it"),
     "shutdown_grace": CoreFile("seconds", 30.0, "time that messages may take to end when the server stops"),
@@ -90,7 +109,9 @@ _OWN: Final = {
 }
 
 CORE_FILES: Final[Mapping[str, CoreFile]] = _OWN | {
-    limit.name: CoreFile(limit.metadata["unit"], limit.default, limit.metadata["help"])
+    limit.name: CoreFile(
+        limit.metadata["unit"], limit.default, limit.metadata["help"], many=type(limit.default) is tuple
+    )
     for limit in fields(Limits)
 }
 """Every such file by its name."""
@@ -101,6 +122,18 @@ def check_core_file(config: Config, name: str) -> None:
     read_value(config, name, CORE_FILES[name].default)
     if name in _READERS:
         _READERS[name](config)
+
+
+def doubts(config: Config, workers: int) -> Iterator[ConfigError]:
+    """Give what is no mistake, but hardly meant, with its place: for the start and for `qpsmtpd check`."""
+    for name, file in CORE_FILES.items():
+        with suppress(ConfigError):  # what cannot be read is an error, and not a doubt
+            if not file.many and len(config.numbered(name)) > 1:
+                yield config.error(name, "only the first line counts, not this one", 1)
+    with suppress(ConfigError):
+        if workers > 1 and config.value("store") == MEMORY:
+            text = f"each of {workers} workers remembers for itself; one for all of them is sqlite"
+            yield config.error("store", text, 0)
 
 
 def read_loglevel(config: Config) -> Level:
@@ -122,7 +155,7 @@ def read_spool_mode(config: Config) -> int:
 def read_store(config: Config, spool: Path = Path("spool")) -> Path | None:
     """Read which file keeps what plugins know, None for none: the memory does."""
     kind, _, path = config.value("store", CORE_FILES["store"].default).partition(" ")
-    if (kind, path) == ("memory", ""):
+    if (kind, path) == (MEMORY, ""):
         return None
     if kind != "sqlite":
         text = config.value("store")

@@ -15,7 +15,7 @@ from twisted.internet.error import CannotListenError
 
 from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
-from .corefiles import read_spool_mode
+from .corefiles import doubts, read_spool_mode
 from .factory import Connections, SMTPFactory
 from .inheritance import Inheritance
 from .kit.store import StoreError
@@ -75,6 +75,8 @@ class MailService(MultiService):
         self._reloading = Reloading(self.built, engine, reactor)
         if not self.inheritance.is_worker:
             self._reloading.warn()
+            for doubt in doubts(config, options.worker_count()):
+                engine.log.emit(Level.WARN, "%s", doubt)
 
     def _share_counts(self) -> Connections:
         """Count and number connections together with the other workers."""

@@ -10,21 +10,29 @@ from twisted.trial.unittest import SynchronousTestCase
 import qpsmtpd
 from qpsmtpd import registry, service
 from qpsmtpd.config import Config, ConfigError
-from qpsmtpd.corefiles import CORE_FILES, check_core_file, read_loglevel, read_spool_mode, read_store
+from qpsmtpd.corefiles import (
+    CORE_FILES,
+    check_core_file,
+    doubts,
+    read_loglevel,
+    read_spool_mode,
+    read_store,
+)
 from qpsmtpd.limits import Limits, read_limits
 from qpsmtpd.log import DEFAULT_LEVEL, Level
 
-READS = {"value", "number", "seconds", "flag", "lines", "numbered", "map", "table"}
+FIRST = {"value", "number", "seconds", "flag"}
+READS = FIRST | {"lines", "numbered", "map", "table"}
 
 
-def names_read(path):
+def names_read(path, methods=READS):
     """Give the names of files that a module reads from the configuration, as far as they are literals."""
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Call(
                 func=ast.Attribute(attr=method, value=owner), args=[ast.Constant(value=str() as name), *_]
             ):
-                if method in READS and "config" in ast.unparse(owner):
+                if method in methods and "config" in ast.unparse(owner):
                     yield name
 
 
@@ -120,6 +128,38 @@ class CoreFileTests(SynchronousTestCase):
         for text in ("redis", "memory x", "SQLite", "sqlite3 /x", "/x"):
             error = self.assertRaises(ConfigError, check_core_file, Config((), {"store": [text]}), "store")
             self.assertIn(f"{text!r} is no store; allowed are memory, sqlite, or sqlite PATH", str(error))
+
+    def test_many(self):
+        """What is read as one value is no file of many lines."""
+        package = Path(qpsmtpd.__file__).parent
+        first = {name for path in package.glob("*.py") for name in names_read(path, FIRST)}
+        self.assertLess({"me", "store", "workers", "tls_ciphers"}, first)
+        first |= {"spool_dir"} | {limit.name for limit in fields(Limits) if limit.type != "tuple[str, ...]"}
+        self.assertEqual([], [name for name in first if CORE_FILES[name].many])
+        others = set(CORE_FILES) - first - {"max_connections", "max_from_ip"}
+        self.assertEqual([], [name for name in others if not CORE_FILES[name].many])
+
+    def test_surplus_lines(self):
+        """Where one line counts another is worth a word, in every file of that kind and in no other."""
+        config = Config((), dict.fromkeys(CORE_FILES, ("0", "1", "2")))
+        self.assertEqual(
+            [
+                f"<given {name}>:2: only the first line counts, not this one"
+                for name, file in CORE_FILES.items()
+                if not file.many
+            ],
+            [str(doubt) for doubt in doubts(config, 1)],
+        )
+
+    def test_forgetful_workers(self):
+        """Workers that each remember for themselves are worth a word, if there are several."""
+        rows = [("memory", 1), ("sqlite", 2), ("sqlite memory", 2)]
+        self.assertEqual([], [d for text, n in rows for d in doubts(Config((), {"store": text}), n)])
+        (doubt,) = doubts(Config((), {"store": "memory"}), 2)
+        self.assertEqual(
+            "<given store>:1: each of 2 workers remembers for itself; one for all of them is sqlite",
+            str(doubt),
+        )
 
     def test_command_timeout(self):
         """timeoutsmtpd wins over timeout, unless it is 0."""

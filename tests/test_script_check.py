@@ -151,6 +151,29 @@ class RemarkTests(CheckCase):
         self.assertEqual(["plugins:2: warning: so: so"], self.found())
 
 
+class DoubtTests(CheckCase):
+    """What is no mistake, but hardly meant."""
+
+    def test_surplus(self):
+        """Of a file with one value only the first line counts, and the next one is named."""
+        self.write("databytes", "1000\n# or\n2000\n3000")
+        self.assertEqual(["databytes:3: warning: only the first line counts, not this one"], self.found())
+
+    def test_forgetful_workers(self):
+        """Workers without a store in common are named, if the configuration asks for several."""
+        self.write("store", "memory")
+        self.assertEqual([], self.found())
+        self.write("workers", "3")
+        self.assert_found("store:1: warning: each of 3 workers remembers for itself")
+
+    def test_unreadable(self):
+        """What cannot be read, or is no number, is an error once and no doubt."""
+        self.write("store", "memory")
+        self.write("workers", "many")
+        self.write("databytes", "$include databytes")
+        self.assert_found("databytes:1: error: this file includes itself", "workers:1: error: 'many' is not")
+
+
 class ListenerTests(CheckCase):
     """listen, smtps and lmtp."""
 

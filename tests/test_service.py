@@ -45,6 +45,16 @@ class Keeper(Plugin):
     def register(self):
         self.store
 """
+LOGGER = """\
+from pathlib import Path
+
+from qpsmtpd import Plugin
+
+class Logger(Plugin):
+    def hook_logging(self, text):
+        with Path("{log}").open("a") as log:
+            print(text, file=log)
+"""
 CERTIFIED = """\
 from pathlib import Path
 
@@ -454,6 +464,19 @@ class StoreTests(Case):
         self.write("store", "redis")
         error = self.assertRaises(SystemExit, self.service)
         self.assertIn(f"qpsmtpd: {self.directory}/store:1: 'redis' is no store; allowed are", str(error))
+
+    def test_forgetful_workers(self) -> None:
+        """Workers without a store in common are a line in the log, at the start; of the parent only."""
+        self.write("store", "memory")
+        self.write("own/logger.py", LOGGER.format(log=self.directory / "log"))
+        self.write("logging", "logger")
+        self.service()
+        self.service("--workers", "3")
+        heard = (self.directory / "log").read_text().replace(f"{self.directory}/", "").splitlines()
+        self.assertEqual(
+            ["store:1: each of 3 workers remembers for itself; one for all of them is sqlite"],
+            [line for line in heard if "store" in line],
+        )
 
     def test_memory(self) -> None:
         """As many entries as the configuration allows; the log tells when they are too many."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
-from ..config import ConfigError, Line
-from ..corefiles import read_spool_mode
+from ..config import Config, ConfigError, Line
+from ..corefiles import doubts, read_spool_mode, read_workers
 from ..listening import ALLOWED, KINDS, PROXY, endpoint_description, read_listener
 from ..loader import home_path
 from ..mechanisms import MECHANISMS
@@ -44,6 +44,8 @@ def check(directories: Sequence[Path]) -> list[Finding]:
     for error in built.errors:
         findings.add_exception(error)
     _hear(findings, rehearsal)
+    for doubt in doubts(built.config, _workers(built.config)):
+        findings.add_exception(doubt, is_error=False)
     _check_plugin_dirs(findings, rehearsal)
     _check_listeners(findings, rehearsal)
     _check_mechanisms(findings, rehearsal)
@@ -60,6 +62,13 @@ def _hear(findings: Findings, rehearsal: Rehearsal) -> None:
         findings.add_located(report, built.config.directories[0], is_error=False)
     for event, line in rehearsal.events:
         findings.add_located(event.text, line or built.config.directories[0], is_error=False)
+
+
+def _workers(config: Config) -> int:
+    try:
+        return read_workers(config)
+    except ConfigError:  # reported with the files of the engine
+        return 1
 
 
 def _check_plugin_dirs(findings: Findings, rehearsal: Rehearsal) -> None:

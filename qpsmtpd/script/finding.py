@@ -54,10 +54,10 @@ class Findings:
         """Note what may be wrong."""
         self.add(text, at, is_error=False)
 
-    def add_exception(self, error: Exception) -> None:
+    def add_exception(self, error: Exception, *, is_error: bool = True) -> None:
         """Note an error that knows its place, or has it at the beginning of its text."""
         if isinstance(error, ConfigError) and error.file is not None:
-            self._all.add(Finding(error.file, error.line or 0, error.message))
+            self._all.add(Finding(error.file, error.line or 0, error.message, is_error))
         elif isinstance(error, OSError) and error.filename:
             self.add(error.strerror or str(error), Path(str(error.filename)))
         else:
