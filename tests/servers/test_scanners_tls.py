@@ -19,8 +19,8 @@ TESTSSL += ("-n", "none", "--ip", "127.0.0.1")
 # send in clear. Whether Lucky 13 works cannot be seen from outside, so testssl.sh tells who has such ciphers.
 # OpenSSL has had the cure since 2013, and offers encrypt-then-MAC.
 TOLERATED = {("LOW", "cipherlist_AVERAGE"), ("LOW", "LUCKY13")}
-# What it warns of is what it could not do: try GOST ciphers, know SMTPS on a high port, resume a session whose
-# ticket came when its client had gone; DEBUG is another such. All that it must have looked for is in FINE.
+# What it warns of is what it could not do: try GOST ciphers, know SMTPS on a high port, resume a session
+# whose ticket came when its client had gone; DEBUG is another such. What it must have looked for is in FINE.
 NO_FLAW = {"OK", "INFO", "WARN", "DEBUG"}
 FINE = [
     "SSLv2",
@@ -129,11 +129,7 @@ class TLSScanTests(unittest.TestCase):
             with self.subTest(name):
                 found = self.findings(name, file)
                 by_id = {one["id"]: one for one in found}
-                bad = {
-                    (one["severity"], one["id"])
-                    for one in found
-                    if one["severity"] not in NO_FLAW
-                }
+                bad = {(one["severity"], one["id"]) for one in found if one["severity"] not in NO_FLAW}
                 self.assertEqual(TOLERATED, bad)
                 self.assertEqual([], [one for one in FINE if by_id[one]["severity"] != "OK"])
                 self.assertEqual(["not offered"] * 2, [by_id[one]["finding"] for one in ("TLS1", "TLS1_1")])
