@@ -20,7 +20,8 @@ TESTSSL += ("-n", "none", "--ip", "127.0.0.1")
 # OpenSSL has had the cure since 2013, and offers encrypt-then-MAC.
 TOLERATED = {("LOW", "cipherlist_AVERAGE"), ("LOW", "LUCKY13")}
 # What it warns of is what it could not do: try GOST ciphers, know SMTPS on a high port, resume a session
-# whose ticket came when its client had gone; DEBUG is another such. What it must have looked for is in FINE.
+# whose ticket came when its client had gone; DEBUG is another such. All that it must have looked for is in
+# FINE.
 NO_FLAW = {"OK", "INFO", "WARN", "DEBUG"}
 FINE = [
     "SSLv2",
