@@ -24,7 +24,7 @@ from .outcome import DECLINED, Code, Outcome
 from .settling import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.foreign import NOT_SMTP, foreign_protocol
-from .smtp.receiver import Chunk, Content, Event, Fault, Line
+from .smtp.receiver import Chunk, Content, Event, Fault
 from .smtp.reply import Next, Reply
 from .transaction import Transaction
 
@@ -101,8 +101,8 @@ class Session:
         It gives None if more of the message must come first, and after a command that is the chunk that
         ``chunk`` describes.
         """
-        if isinstance(event, Line):
-            return self._command(event.octets) if self.exchange is None else self._go_on(event.octets)
+        if isinstance(event, bytes):
+            return self._command(event) if self.exchange is None else self._go_on(event)
         if isinstance(event, Content):
             return content.take(self, event)
         if isinstance(event, Chunk):

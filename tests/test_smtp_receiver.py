@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.smtp.receiver import Chunk, Content, Event, Fault, Line, Receiver
+from qpsmtpd.smtp.receiver import Chunk, Content, Event, Fault, Receiver
 from qpsmtpd.smtp.reply import Next
 
 TOO_LONG = b"500 5.5.2 line too long\r\n"
@@ -44,7 +44,7 @@ def read(receiver: Receiver, segments: Iterable[bytes]) -> list[Event]:
     events: list[Event] = []
     for segment in segments:
         receiver.feed(segment)
-        while event := receiver.next_event():
+        while (event := receiver.next_event()) is not None:
             before = events[-1] if events else None
             if isinstance(event, Content) and isinstance(before, Content) and not before.end:
                 events[-1] = Content(before.octets + event.octets, event.end, event.bare)
@@ -52,10 +52,10 @@ def read(receiver: Receiver, segments: Iterable[bytes]) -> list[Event]:
                 events[-1] = Chunk(before.octets + event.octets, event.end)
             else:
                 events.append(event)
-            if event == Line(b"DATA"):
+            if event == b"DATA":
                 receiver.expect(Next.DATA)
-            elif isinstance(event, Line) and event.octets.startswith(b"BDAT "):
-                receiver.expect_chunk(int(event.octets[5:]))
+            elif isinstance(event, bytes) and event.startswith(b"BDAT "):
+                receiver.expect_chunk(int(event[5:]))
     return events
 
 
@@ -64,7 +64,7 @@ def read_message(segments: Iterable[bytes], normalize: bool = False) -> tuple[Ev
     receiver = Receiver(normalize=normalize, command_limit=100000)
     receiver.expect(Next.DATA)
     events = read(receiver, segments)
-    return events[0], b"".join(event.octets if isinstance(event, Line) else b"!" for event in events[1:])
+    return events[0], b"".join(event if isinstance(event, bytes) else b"!" for event in events[1:])
 
 
 def next_content(receiver: Receiver) -> Content | None:
@@ -75,8 +75,15 @@ def next_content(receiver: Receiver) -> Content | None:
 
 
 def shown(events: list[Event]) -> list[bytes]:
-    """Render lines and faults as octets."""
-    return [event.reply.octets if isinstance(event, Fault) else event.octets for event in events]
+    """Render all as octets."""
+    return [
+        event
+        if isinstance(event, bytes)
+        else event.reply.octets
+        if isinstance(event, Fault)
+        else event.octets
+        for event in events
+    ]
 
 
 # What follows 354, up to the end marker that every row gets; spec section 6.1.
@@ -306,14 +313,14 @@ class LineTest(SynchronousTestCase):
         """Commands, a message and commands again are told apart in any segmentation."""
         octets = b"MAIL\r\nDATA\r\n..a\r\n\r\n.\r\nDATA\r\n.\r\nDATA\r\nb\r\n.\r\nQUIT\r\n"
         expected = [
-            Line(b"MAIL"),
-            Line(b"DATA"),
+            b"MAIL",
+            b"DATA",
             Content(b".a\r\n\r\n", True, False),
-            Line(b"DATA"),
+            b"DATA",
             Content(b"", True, False),
-            Line(b"DATA"),
+            b"DATA",
             Content(b"b\r\n", True, False),
-            Line(b"QUIT"),
+            b"QUIT",
         ]
         for segments in pieces(octets):
             self.assertEqual(expected, read(Receiver(), segments), segments)
@@ -333,25 +340,25 @@ class ChunkTest(SynchronousTestCase):
         for octets in (b"x", b"\n", b"\r", b"\r\n", END, b"QUIT\r\n", bytes(range(256)), b"\r\n" * 50):
             wire = b"BDAT %d\r\n%bNOOP\r\n" % (len(octets), octets)
             for segments in pieces(wire):
-                expected = [Line(b"BDAT %d" % len(octets)), Chunk(octets, True), Line(b"NOOP")]
+                expected = [b"BDAT %d" % len(octets), Chunk(octets, True), b"NOOP"]
                 self.assertEqual(expected, read(Receiver(), segments), segments)
 
     def test_pipelined(self) -> None:
         """Chunks behind each other, and a message with a final dot, are told apart in any segmentation."""
         octets = b"BDAT 3\r\nBDABDAT 2\r\n\r\nBDAT 1\r\n\rNOOP\r\nDATA\r\n.\r\nBDAT 1\r\n\nQUIT\r\n"
         expected = [
-            Line(b"BDAT 3"),
+            b"BDAT 3",
             Chunk(b"BDA", True),
-            Line(b"BDAT 2"),
+            b"BDAT 2",
             Chunk(b"\r\n", True),
-            Line(b"BDAT 1"),
+            b"BDAT 1",
             Chunk(b"\r", True),
-            Line(b"NOOP"),
-            Line(b"DATA"),
+            b"NOOP",
+            b"DATA",
             Content(b"", True, False),
-            Line(b"BDAT 1"),
+            b"BDAT 1",
             Chunk(b"\n", True),
-            Line(b"QUIT"),
+            b"QUIT",
         ]
         for segments in pieces(octets):
             self.assertEqual(expected, read(Receiver(), segments), segments)
@@ -363,7 +370,7 @@ class ChunkTest(SynchronousTestCase):
         wire = b"".join(b"BDAT %d\r\n%b" % (len(chunk), chunk) for chunk in chunks) + b"QUIT\r\n"
         events = read(Receiver(normalize=normalize), cut(wire, cuts))
         self.assertEqual(chunks, [event.octets for event in events if isinstance(event, Chunk)])
-        self.assertEqual((2 * len(chunks) + 1, Line(b"QUIT")), (len(events), events[-1]))
+        self.assertEqual((2 * len(chunks) + 1, b"QUIT"), (len(events), events[-1]))
 
     def test_as_it_comes(self) -> None:
         """Nothing of a chunk is held."""
@@ -395,7 +402,7 @@ class InputTest(SynchronousTestCase):
         for segment in (b"A\r\n", b"B", b"\r\n", b"C\r\nD"):
             receiver.feed(segment)
         self.assertEqual(10, receiver.unread)
-        self.assertEqual(Line(b"A"), receiver.next_event())
+        self.assertEqual(b"A", receiver.next_event())
         receiver.feed(b"\r\n")
         self.assertEqual(9, receiver.unread)
         self.assertEqual([b"B", b"C", b"D"], shown(read(receiver, [b""])))
@@ -407,7 +414,7 @@ class InputTest(SynchronousTestCase):
         receiver.feed(b"DATA\r\n")
         receiver.feed(b".")
         receiver.feed(b"\r\nQUIT\r\n")
-        self.assertEqual([Line(b"DATA"), Content(b"", True, False), Line(b"QUIT")], read(receiver, [b""]))
+        self.assertEqual([b"DATA", Content(b"", True, False), b"QUIT"], read(receiver, [b""]))
 
     def test_clear(self) -> None:
         """STARTTLS throws away what was sent in clear (RFC 3207 section 4.2)."""
@@ -434,7 +441,7 @@ class InputTest(SynchronousTestCase):
             receiver.feed(b"QUIT\r\n")
             self.assertIsNone(receiver.next_event())
             receiver.expect(Next.COMMAND)
-            self.assertEqual(Line(b"QUIT"), receiver.next_event())
+            self.assertEqual(b"QUIT", receiver.next_event())
 
     def test_ends_with_quit(self) -> None:
         """Only a whole line is QUIT, whatever was read before it."""

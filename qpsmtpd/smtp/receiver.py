@@ -37,14 +37,7 @@ _DATA: Final = Next.DATA
 _LINE: Final = Next.LINE
 
 
-# Events are not frozen: there is one for each command, and freezing doubles what it costs to make one.
-@dataclass(slots=True)
-class Line:
-    """One command or AUTH line, without its line end."""
-
-    octets: bytes
-
-
+# Events are not frozen: freezing doubles what it costs to make one.
 @dataclass(slots=True)
 class Fault:
     """A line that must not be executed: answer ``reply``. The line is gone but for how it began."""
@@ -74,7 +67,8 @@ class Chunk:
     end: bool
 
 
-Event = Line | Fault | Content | Chunk
+Event = bytes | Fault | Content | Chunk
+"""What the client sent; octets are one command or AUTH line, without its line end."""
 
 _TOO_LONG: Final = Reply(500, "line too long", "5.5.2")
 _BARE: Final = Reply(500, "a line ends with CRLF and holds no other CR or LF", "5.5.2")
@@ -182,7 +176,7 @@ class Receiver:
                 line = buffer[start : end - 1]
                 if _CR not in line:
                     self._offset = end + 1
-                    return Line(line)
+                    return line
             event = self._other_line(buffer, start, end)
         elif self._chunk:
             event = self._next_chunk(buffer, start)
@@ -205,12 +199,12 @@ class Receiver:
             return self.next_event()
         line = buffer[start:end]
         if foreign_protocol(line):
-            return Line(line)
+            return line
         if len(line) >= self._limit:
             return Fault(_TOO_LONG, line[:_VERB])
-        return Line(line) if self._normalize and _CR not in line else Fault(_BARE, line[:_VERB])
+        return line if self._normalize and _CR not in line else Fault(_BARE, line[:_VERB])
 
-    def _unended_line(self) -> Fault | Line | None:
+    def _unended_line(self) -> Fault | bytes | None:
         """Keep the beginning of a line, or drop it if it is too long already."""
         too_long = len(self._buffer) - self._offset >= self._limit
         began = self._buffer[self._offset : self._offset + _METHOD]
@@ -220,7 +214,7 @@ class Receiver:
             self._offset = 0
         if (too_long or hello) and not self._swallow:
             self._swallow = True
-            return Line(began) if foreign_protocol(began) else Fault(_TOO_LONG, began[:_VERB])
+            return began if foreign_protocol(began) else Fault(_TOO_LONG, began[:_VERB])
         return None
 
     def _next_chunk(self, buffer: bytes, start: int) -> Chunk | None:
@@ -279,15 +273,24 @@ class Receiver:
         """Return where the dot is that ends the message, or -1; and whether stuffed dots come before it."""
         if self._start:
             return start, False
-        # Most pieces have no dot at the start of a line; rfind finds that out much faster than find.
-        dot = buffer.rfind(_DOT, start)
+        dot = _last_dot(buffer, start, len(buffer))
         if dot < 0:
             return -1, False
-        if buffer.rfind(_DOT, start, dot) < 0:
+        if _last_dot(buffer, start, dot) < 0:
             ended = buffer.startswith(_END, dot)
             return (dot + 2 if ended else -1), not ended
         end = buffer.find(_END, start)
         return (end + 2 if end >= 0 else -1), True
+
+
+def _last_dot(buffer: bytes, start: int, end: int) -> int:
+    """Return where the last line end is that a dot follows, -1 if nowhere.
+
+    Base64 has no dots, and one octet is found at many times the speed of three (measured: 0.4 µs instead of
+    6 for 20 kB); three are found faster from behind.
+    """
+    dot = buffer.rfind(b".", start, end)
+    return buffer.rfind(_DOT, start, dot + 1) if dot >= 0 else -1
 
 
 def _held_back(buffer: bytes, start: int) -> int:

@@ -21,7 +21,7 @@ from qpsmtpd.smtp.command import (
 from qpsmtpd.smtp.newlines import Newlines, has_bare
 from qpsmtpd.smtp.parameters import PARAMETERS
 from qpsmtpd.smtp.proxy import ProxyFault, ProxyHeader, read_proxy_header
-from qpsmtpd.smtp.receiver import Chunk, Content, Event, Line, Receiver
+from qpsmtpd.smtp.receiver import Chunk, Content, Event, Receiver
 from qpsmtpd.smtp.reply import MAX_LINE, Next, Reply
 from qpsmtpd.smtp.xclient import XCLIENT, XFORWARD, read_attributes
 
@@ -171,9 +171,9 @@ def _received(mode: int, segments: list[bytes]) -> list[tuple[str, bytes | str]]
 
 
 def _note(event: Event, events: list[tuple[str, bytes | str]]) -> None:
-    if isinstance(event, Line):
-        assert b"\n" not in event.octets and b"\r" not in event.octets
-        events.append(("line", event.octets))
+    if isinstance(event, bytes):
+        assert b"\n" not in event and b"\r" not in event
+        events.append(("line", event))
     elif isinstance(event, Content):
         assert event.bare or not {13, 10} & set(event.octets.replace(b"\r\n", b""))
         before = events.pop()[1] if events and events[-1][0] == "content" else b""
