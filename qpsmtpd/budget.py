@@ -34,25 +34,19 @@ class Budget:
         self.commands += 1
         return TOO_MANY_COMMANDS if 0 < self._limits.max_commands < self.commands else None
 
-    def judged(self, reply: Reply) -> Reply:
-        """Count a reply if it is to a bad command; give what to say."""
-        if reply.code not in ERRORS:
-            return reply
-        self.errors += 1
-        if self.errors > self._limits.max_errors:
-            return TOO_MANY_ERRORS
-        self.penalty = self._limits.error_delay
-        return reply
-
-    def judged_recipient(self, reply: Reply) -> Reply:
-        """Count a reply if it refuses a recipient for good; give what to say."""
+    def judged(self, reply: Reply, *, recipient: bool = False) -> Reply:
+        """Count a reply if it is to a bad command, or refuses a recipient for good; give what to say."""
         # A 4yz, as of greylisting, says nothing about the client.
-        if reply.code < 500:
-            return reply
-        self.refused += 1
-        if 0 < self._limits.max_bad_recipients < self.refused:
-            return TOO_MANY_REFUSED
-        self.penalty = self._limits.error_delay
+        if recipient and reply.code >= 500:
+            self.refused += 1
+            if 0 < self._limits.max_bad_recipients < self.refused:
+                return TOO_MANY_REFUSED
+            self.penalty = self._limits.error_delay
+        if reply.code in ERRORS:
+            self.errors += 1
+            if self.errors > self._limits.max_errors:
+                return TOO_MANY_ERRORS
+            self.penalty = self._limits.error_delay
         return reply
 
     def take_penalty(self) -> float:

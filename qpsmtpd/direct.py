@@ -7,7 +7,6 @@ and a second event for each reply. We write at once, or when all that is ready h
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.tcp import Connection
@@ -35,7 +34,7 @@ def direct_writer(transport: Any) -> Callable[[bytes], None]:
             write(octets[sent:])
 
     poller = _poller_of(transport)
-    return write_directly if poller is None else partial(poller.write, write_directly)
+    return write_directly if poller is None else poller.writer(write_directly)
 
 
 def close(transport: Any) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from .answers import HELLO_FIRST, NO_SENDER, denial
 from .extensions import check_parameters
 from .log import Level
-from .outcome import Code, Outcome
+from .outcome import OK, Code, Outcome
 from .settling import Answer
-from .smtp.address import NULL_PATH, Address, AddressError, NeedsSMTPUTF8
+from .smtp.address import Address, AddressError, NeedsSMTPUTF8
 from .smtp.command import parse_mail, parse_rcpt
 from .smtp.reply import Next, Reply
 from .transaction import Parameters, Recipient
@@ -82,11 +82,6 @@ async def mail(session: Session, argument: str) -> Reply:
 
 
 async def rcpt(session: Session, argument: str) -> Reply:
-    """Add a recipient, and count those that are refused."""
-    return session.budget.judged_recipient(await _rcpt(session, argument))
-
-
-async def _rcpt(session: Session, argument: str) -> Reply:
     """Add a recipient, if a plugin says OK; nobody relays by default."""
     session.connection.notes["envelope_rcpt"] = argument
     rewrite = "rcpt_parse" in session.heard or "rcpt_pre" in session.heard
@@ -100,14 +95,15 @@ async def _rcpt(session: Session, argument: str) -> Reply:
     address = _address(path, session.transaction.smtputf8, "5.1.3")
     if isinstance(address, Reply):
         return address
-    if address == NULL_PATH:
+    if not address:
         return Reply(501, "a recipient needs an address", "5.1.3")
     recipient = Recipient(address, parameters, session.engine.user_config)
     answer = await session.ask("rcpt", recipient, parameters)
-    if refused := denial("rcpt", answer):
-        return refused
-    if isinstance(answer, Outcome) and answer.code is not Code.OK:
-        return UNDECIDED
+    if answer is not OK:
+        if refused := denial("rcpt", answer):
+            return refused
+        if isinstance(answer, Outcome) and answer.code is not Code.OK:
+            return UNDECIDED
     session.transaction.recipients.append(recipient)
     session.transaction.accepted.append(recipient)
     return RECIPIENT_OK
@@ -133,13 +129,13 @@ def _text(answer: Answer) -> str:
 
 
 def _address(path: str, smtputf8: bool, status: str) -> Address | Reply:
-    if not (path.startswith("<") and path.endswith(">")):
-        return NO_BRACKETS
     try:
         return Address.parse(path, smtputf8=smtputf8)
     except NeedsSMTPUTF8:
         return NEEDS_SMTPUTF8
     except AddressError as error:
+        if not (path.startswith("<") and path.endswith(">")):
+            return NO_BRACKETS
         return Reply(501, f"malformed address: {error}", status)
 
 

@@ -187,13 +187,13 @@ class Registry:
 
     def _judge(self, implementation: Implementation, connection: Connection, result: object) -> Answer:
         """Check what a plugin returned, and turn a rejection into an answer."""
-        if isinstance(result, Rejection):
-            result = settled(implementation, connection, result)
         if isinstance(result, Outcome):
             if result.text or result.status:
                 # What no reply can hold is this plugin's failure; later it would be the session's.
                 Reply(451, result.text, result.status)
             return result
+        if isinstance(result, Rejection):
+            return self._judge(implementation, connection, settled(implementation, connection, result))
         if isinstance(result, Reply):
             if result.next not in _ALLOWED:
                 raise ValueError(f"hook {implementation.hook} may not ask for {result.next.name} next")

@@ -137,7 +137,9 @@ class Session:
                 reply = row.check(self, argument) or await row.proceed(self, argument)
         except SyntaxFault as fault:
             reply = fault.reply
-        return self.budget.judged(reply) if reply is not None and reply.code >= 500 else reply
+        if reply is None or reply.code < 500:
+            return reply
+        return self.budget.judged(reply, recipient=verb == "RCPT")
 
     def _note_command(self, known: bool, verb: str, argument: str) -> None:
         """Log a command; what follows a refused AUTH may be its secret, and looks like no command."""

@@ -54,7 +54,8 @@ def noted(
 
     ``recipient`` is the path of the only one that it is for.
     """
-    verdict, text = _describe(answer)
+    text = answer.text
+    verdict = _NAMES[answer.code] if isinstance(answer, Outcome) else f"reply {answer.code}"
     if recipient:
         text = f"{recipient} {text}".rstrip()
     shadow = implementation.plugin.shadow
@@ -66,9 +67,3 @@ def noted(
     journal = connection.journal or connection.begin_journal()
     journal.append(JournalEntry(implementation.hook, implementation.log_name, verdict, text, milliseconds))
     return DECLINED if shadow else answer
-
-
-def _describe(answer: Answer) -> tuple[str, str]:
-    if isinstance(answer, Outcome):
-        return _NAMES[answer.code], answer.text
-    return f"reply {answer.code}", answer.text

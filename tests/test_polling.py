@@ -171,8 +171,8 @@ class PollerTests(SynchronousTestCase):
 
         def answer() -> None:
             done.append("read")
-            self.poller.write(say, b"1")
-            self.poller.write(say, b"2")
+            self.poller.writer(say)(b"1")
+            self.poller.writer(say)(b"2")
 
         for one in (self.one, other):
             one.result = answer  # type: ignore[method-assign]
@@ -180,7 +180,7 @@ class PollerTests(SynchronousTestCase):
             one.peer.send(b"x")
         self.poller.doRead()
         self.assertEqual(["read", "read", "write 1", "write 2", "write 1", "write 2"], done)
-        self.poller.write(say, b"3")
+        self.poller.writer(say)(b"3")
         self.assertEqual("write 3", done[-1])
 
     def test_written_now(self) -> None:
@@ -188,7 +188,7 @@ class PollerTests(SynchronousTestCase):
         done: list[bytes] = []
 
         def answer() -> None:
-            self.poller.write(done.append, b"1")
+            self.poller.writer(done.append)(b"1")
             self.poller.flush()
             self.assertEqual([b"1"], done)
 
@@ -208,7 +208,7 @@ class PollerTests(SynchronousTestCase):
             done: list[bytes] = []
             crowd = [Selectable() for _ in range(4)]
             answering, failing, ending, closing = crowd
-            answering.result = lambda done=done: self.poller.write(done.append, b"1")  # type: ignore
+            answering.result = lambda done=done: self.poller.writer(done.append)(b"1")  # type: ignore
             failing.result = fail  # type: ignore[method-assign]
             ending.answer = CONNECTION_DONE
             vars(ending)["connectionLost"] = fail
@@ -216,8 +216,8 @@ class PollerTests(SynchronousTestCase):
 
             def broken(done: list[bytes] = done, fail: Any = fail, closing: Any = closing) -> None:
                 self.poller.close(closing)
-                self.poller.write(fail, b"")
-                self.poller.write(done.append, b"2")
+                self.poller.writer(fail)(b"")
+                self.poller.writer(done.append)(b"2")
 
             closing.result = broken  # type: ignore[method-assign]
             for one in crowd:
@@ -225,7 +225,7 @@ class PollerTests(SynchronousTestCase):
                 self.poller.change(one, EPOLLIN, 0)
                 one.peer.send(b"x")
             self.poller.doRead()
-            self.poller.write(done.append, b"3")
+            self.poller.writer(done.append)(b"3")
             self.assertEqual(([b"1", b"2", b"3"], [error]), (done, failing.reasons))
             self.assertEqual(4, len(self.flushLoggedErrors(error)))
             self.poller.change(answering, 0, EPOLLIN)
@@ -235,17 +235,17 @@ class PollerTests(SynchronousTestCase):
         """A client that goes lets others go on, as a plugin does that counts: in order."""
         done: list[bytes] = []
         facts = {"connected": True, "dataBuffer": b"", "_tempDataBuffer": []}
-        vars(self.one).update(facts, connectionLost=lambda _: self.poller.write(done.append, b"2"))
+        vars(self.one).update(facts, connectionLost=lambda _: self.poller.writer(done.append)(b"2"))
 
         def answer() -> None:
             self.poller.close(self.one)
-            self.poller.write(done.append, b"1")
+            self.poller.writer(done.append)(b"1")
 
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
         self.poller.doRead()
-        self.poller.write(done.append, b"3")
+        self.poller.writer(done.append)(b"3")
         self.assertEqual([b"1", b"2", b"3"], done)
 
     def test_closed_behind_what_is_due(self) -> None:
@@ -254,7 +254,7 @@ class PollerTests(SynchronousTestCase):
         vars(self.one).update(connected=True, dataBuffer=b"", _tempDataBuffer=[])
 
         def answer() -> None:
-            self.poller.write(done.append, b"221")
+            self.poller.writer(done.append)(b"221")
             self.assertTrue(self.poller.close(self.one))
             self.assertEqual(([], []), (done, self.one.reasons))
 

@@ -85,7 +85,8 @@ def _parse(text: str, missing: Reply, malformed: Reply) -> tuple[str, dict[str, 
     text = text.strip(" \t")
     if not text:
         raise SyntaxFault(missing)
-    end = _path_end(text)
+    common = text.startswith("<") and '"' not in text
+    end = text.find(">") + 1 if common else _path_end(text)
     if not end:
         raise SyntaxFault(malformed)
     if end == len(text):
@@ -96,13 +97,8 @@ def _parse(text: str, missing: Reply, malformed: Reply) -> tuple[str, dict[str, 
 
 
 def _path_end(text: str) -> int:
-    """Find where the path ends; 0 if it does not."""
-    if not text.startswith("<"):
-        bare = _BARE_PATH.match(text)
-        return bare.end() if bare else 0
-    if '"' not in text:
-        return text.find(">") + 1
-    path = _PATH.match(text)
+    """Find where a path with quotes or without brackets ends; 0 if it does not."""
+    path = (_PATH if text.startswith("<") else _BARE_PATH).match(text)
     return path.end() if path else 0
 
 

@@ -284,11 +284,8 @@ class Receiver:
 
 
 def _last_dot(buffer: bytes, start: int, end: int) -> int:
-    """Return where the last line end is that a dot follows, -1 if nowhere.
-
-    Base64 has no dots, and one octet is found at many times the speed of three (measured: 0.4 µs instead of
-    6 for 20 kB); three are found faster from behind.
-    """
+    """Return where the last line end is that a dot follows, -1 if nowhere."""
+    # Base64 has no dots, and one octet is found faster than three (measured: 0.4 µs, not 6, for 20 kB).
     dot = buffer.rfind(b".", start, end)
     return buffer.rfind(_DOT, start, dot + 1) if dot >= 0 else -1
 
