@@ -163,7 +163,7 @@ class Config:
         """Make the error that is about the file, or about the line at that position of `lines`."""
         numbered = self.numbered(name)
         if not numbered:
-            return ConfigError(message, self.find(name) or Path(name))
+            return ConfigError(message, self.find(name) or Path(*self.directories[:1], name))
         if position is None or position >= len(numbered):  # the file has become shorter since
             return ConfigError(message, numbered[0].file)
         return ConfigError(message, numbered[position].file, numbered[position].number)

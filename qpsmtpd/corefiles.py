@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from .config import Config, ConfigError
 from .kit.match import LineError, Networks
-from .kit.store import MAX_ENTRIES
+from .kit.store import MAX_ENTRIES, StoreError
 from .limits import Limits, read_value
 from .loader import home_path
 from .log import Level
@@ -163,6 +163,19 @@ def read_store(config: Config, spool: Path = Path("spool")) -> Path | None:
     if not path:
         return spool.parent / STORE
     return home_path(path.strip(), config.numbered("store")[0])
+
+
+def spool_trouble(config: Config, why: str) -> ConfigError:
+    """Say in which file stands the spool directory that cannot be used."""
+    return config.error(
+        "spool_dir", f"{why}; allowed is a directory that this server may make, or write to", 0
+    )
+
+
+def store_trouble(config: Config, error: StoreError) -> ConfigError:
+    """Say in which file stands the store that cannot be opened."""
+    allowed = "allowed is a file that this server has made, or may make"
+    return config.error("store", f"{error}; {allowed}", 0)
 
 
 def read_workers(config: Config) -> int:

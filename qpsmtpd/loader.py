@@ -150,7 +150,9 @@ def isa_plugin(name: str) -> type[Plugin]:
 
 
 def home_path(text: str, line: Line | None = None) -> Path:
-    """Make a path of a setting that may begin with ~; ConfigError when there is no such user."""
+    """Make a path of a setting that may begin with ~; ConfigError when there is no such user, or path."""
+    if "\0" in text:
+        raise ConfigError(f"{text!r}: no path has a NUL in it", *(line[1:] if line else ()))
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -15,7 +15,7 @@ from twisted.internet.error import CannotListenError
 
 from .building import BuildError, Built
 from .config import Config, ConfigError, config_directories
-from .corefiles import doubts, read_spool_mode
+from .corefiles import doubts, read_spool_mode, spool_trouble, store_trouble
 from .factory import Connections, SMTPFactory
 from .inheritance import Inheritance
 from .kit.store import StoreError
@@ -63,6 +63,7 @@ class MailService(MultiService):
         if options["loglevel"] is not None and not engine.registry.has("logging"):
             engine.log.observe(int(options["loglevel"]))
         self._spool_mode = read_spool_mode(config)
+        self._spool_given = bool(options["spool"])
         self._grace = config.seconds("shutdown_grace", SHUTDOWN_GRACE)
         self._connections = self._share_counts() if self.inheritance.is_worker else Connections()
         self._max_connections = options.number("max-connections", config, 1000)
@@ -180,14 +181,15 @@ class MailService(MultiService):
         try:
             prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
         except OSError as error:
-            self.refuse(f"no spool directory: {error}")
+            why = f"{error.filename}: {error.strerror}"
+            self.refuse(f"--spool {why}" if self._spool_given else str(spool_trouble(self.built.config, why)))
 
     def _open_store(self) -> None:
         """Open what plugins keep, as that user, so that a broken file is known before mail is served."""
         try:
             self.built.services.store.open()
         except StoreError as error:
-            self.refuse(str(error))
+            self.refuse(str(store_trouble(self.built.config, error)))
 
     def reload(self) -> None:
         """Read configuration, limits and certificates again; what is wrong keeps its old value."""

@@ -518,7 +518,7 @@ class ErrorTests(ConfigCase):
             ("a", None, f"{path}: wrong"),
             ("a", 2, f"{path}: wrong"),
             ("empty", 0, f"{empty}: wrong"),
-            ("missing", None, "missing: wrong"),
+            ("missing", None, f"{self.ours / 'missing'}: wrong"),
         ]:
             self.assertEqual(expected, str(self.config.error(name, "wrong", position)))
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -45,10 +46,10 @@ class Case(SynchronousTestCase):
     def files(self) -> list[str]:
         return sorted(path.name for path in self.path.parent.iterdir())
 
-    def fails(self, text: str, database: Database | None = None) -> None:
+    def fails(self, text: str, *others: Callable[[], object], database: Database | None = None) -> None:
         """Whatever is done fails, with the file's name and a text."""
         database = database or self.database
-        for action in (database.check, lambda: database.run([put(b"k")], True)):
+        for action in (*others, database.check, lambda: database.run([put(b"k")], True)):
             error = self.assertRaises(StoreError, action)
             self.assertIn(f"store {self.path}: ", str(error))
             self.assertIn(text, str(error))
@@ -66,6 +67,21 @@ class FileTests(Case):
         self.assertEqual(["store.sqlite", "store.sqlite-shm", "store.sqlite-wal"], self.files())
         self.assertEqual({0o600}, {path.stat().st_mode & 0o777 for path in self.path.parent.iterdir()})
         self.assertEqual(0o700, self.path.parent.stat().st_mode & 0o777)
+
+    def test_looked_at(self) -> None:
+        """Who only looks makes no file, be it missing, empty, in use or closed."""
+        self.database.look()
+        self.assertFalse(self.path.parent.exists())
+        self.path.parent.mkdir(parents=True)
+        self.path.touch()
+        self.database.look()
+        self.run_one(put(b"k"))
+        files = self.files()
+        self.open().look()
+        self.assertEqual(files, self.files())
+        self.database.close()
+        self.open().look()
+        self.assertEqual(["store.sqlite"], self.files())
 
     def test_kept(self) -> None:
         """What was written is there for others at once, and later; the last who closes tidies up."""
@@ -131,6 +147,12 @@ class BrokenTests(Case):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(octets)
 
+    def fails(self, text: str, *others: Callable[[], object], database: Database | None = None) -> None:
+        """Who only looks is told the same, and changes nothing."""
+        before = sorted(self.path.parent.parent.rglob("*"))
+        super().fails(text, self.database.look, *others, database=database)
+        self.assertEqual(before, sorted(self.path.parent.parent.rglob("*")))
+
     def test_rubbish(self) -> None:
         self.write(b"rubbish" * 1000)
         self.fails("file is not a database")
@@ -143,8 +165,9 @@ class BrokenTests(Case):
         self.database.close()
         whole = self.path.read_bytes()
         self.write(whole[:-4096] + b"\xff" * 4096)
-        error = self.assertRaises(StoreError, self.database.check)
-        self.assertIn(f"store {self.path}: ", str(error))
+        for action in (self.database.look, self.database.check):
+            error = self.assertRaises(StoreError, action)
+            self.assertIn(f"store {self.path}: ", str(error))
         self.write(whole[: len(whole) // 2])
         self.fails("malformed")
 
@@ -168,7 +191,28 @@ class BrokenTests(Case):
     def test_no_directory(self) -> None:
         self.path.parent.parent.mkdir(parents=True)
         self.path.parent.touch()
-        self.fails("File exists")
+        self.fails(f"{self.path.parent} is not a directory")
+
+    def test_leads_nowhere(self) -> None:
+        """A link to a file that is not there is not followed."""
+        self.path.parent.mkdir(parents=True)
+        self.path.symlink_to("missing")
+        self.fails("a link that leads nowhere")
+
+    def test_not_allowed(self) -> None:
+        """Who may not write the file, or others beside it, is told which."""
+        self.database.check()
+        self.database.close()
+        forbidden = self.path
+        self.patch(os, "access", lambda path, *_, **__: path != forbidden)
+        self.fails(f"{self.path} cannot be written by this user")
+        forbidden = self.path.parent
+        self.fails(f"{self.path.parent} cannot be written by this user")
+        self.path.unlink()
+        self.path.parent.rmdir()
+        forbidden = self.path.parent.parent
+        forbidden.mkdir(exist_ok=True)
+        self.fails(f"{forbidden} cannot be written by this user")
 
     def test_repaired(self) -> None:
         """Nothing of a failure stays: the next call begins anew."""

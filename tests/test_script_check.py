@@ -126,10 +126,61 @@ class SpoolTests(CheckCase):
     def test_no_directory(self):
         """What is no directory, or cannot be looked at, is an error."""
         self.spool.touch()
-        self.assert_found(f"spool_dir: error: {self.spool} is not a directory")
+        self.assert_found(f"spool_dir:1: error: {self.spool} is not a directory; allowed is a directory that")
         self.spool.unlink()
         self.spool.symlink_to(self.spool)
-        self.assert_found("spool: error: Too many levels of symbolic links")
+        self.assert_found(f"spool_dir:1: error: {self.spool}: Too many levels of symbolic links; allowed")
+        self.spool.unlink()
+        self.spool.symlink_to("missing")
+        self.assert_found(f"spool_dir:1: error: {self.spool} is a link that leads nowhere; allowed")
+        self.write("spool_dir", f"{self.directory}/me/spool")
+        self.assert_found("spool_dir:1: error: me/spool: Not a directory; allowed")
+
+
+class StoreTests(CheckCase):
+    """What plugins keep."""
+
+    def setUp(self):
+        super().setUp()
+        self.plugin("know", "class Know(Plugin):\n    def register(self):\n        self.store")
+        self.write("plugins", "know\nrcpt_ok\nkeep mail")
+        self.write("store", f"# where\nsqlite {self.directory}/deep/store")
+
+    def assert_found(self, *expected):
+        """Nothing is left behind."""
+        before = sorted(self.directory.rglob("*"))
+        super().assert_found(*expected)
+        self.assertEqual(before, sorted(self.directory.rglob("*")))
+
+    def test_missing(self):
+        """It is made by the server, and not by a check."""
+        self.assert_found()
+
+    def test_no_place(self):
+        """What is not a file of ours, or cannot become one, is an error of the line; nobody is in the way of
+        one that nobody uses.
+        """
+        self.write("deep/store", "rubbish" * 1000)
+        self.assert_found("store:2: error: store deep/store: file is not a database; allowed is a file that")
+        (self.directory / "deep/store").unlink()
+        (self.directory / "deep/store").mkdir()
+        self.assert_found("store:2: error: store deep/store: not a file; allowed")
+        self.write("store", f"sqlite {self.directory}/me/store")
+        self.assert_found("store:1: error: store me/store: me is not a directory; allowed")
+        self.write("store", "sqlite /a\0b")
+        self.assert_found("store:1: error: '/a\\x00b': no path has a NUL in it")
+        self.write("store", f"sqlite {self.directory}/me/store")
+        self.write("plugins", "rcpt_ok\nkeep mail")
+        self.assert_found()
+
+    def test_no_place_by_default(self):
+        """Without a line it is an error of the file that may say otherwise."""
+        (self.directory / "store").unlink()
+        self.write("spool_dir", f"{self.directory}/me/spool")
+        self.assert_found(
+            "spool_dir:1: error: me/spool: Not a directory",
+            "store: error: store me/store.sqlite: me is not a directory",
+        )
 
 
 class RemarkTests(CheckCase):

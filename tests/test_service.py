@@ -38,6 +38,7 @@ class All(Plugin):
     def hook_queue(self):
         return OK
 """
+ALLOWED_STORE = "allowed is a file that this server has made, or may make"
 KEEPER = """\
 from qpsmtpd import Plugin
 
@@ -237,6 +238,20 @@ class StartTests(Case):
         self.assertFalse((self.directory / "spool").exists())
         service.startService()
         self.assertEqual(0o700, (self.directory / "spool").stat().st_mode & 0o777)
+
+    def test_no_spool(self) -> None:
+        """One that cannot be made stops the start, with the line or the option that asks for it."""
+        place = f"{self.directory}/me/spool"
+        told = f"{place}: Not a directory"
+        error = self.assertRaises(SystemExit, self.service("--spool", place).startService)
+        self.assertEqual(f"qpsmtpd: --spool {told}", str(error))
+        self.write("spool_dir", f"# where\n{place}")
+        error = self.assertRaises(SystemExit, self.service().startService)
+        self.assertEqual(
+            f"qpsmtpd: {self.directory}/spool_dir:2: {told}; "
+            "allowed is a directory that this server may make, or write to",
+            str(error),
+        )
 
     def test_no_queue(self) -> None:
         """A server that can queue nothing says so."""
@@ -458,7 +473,20 @@ class StoreTests(Case):
         self.path.write_text("rubbish" * 1000)
         service = self.service()
         error = self.assertRaises(SystemExit, service.startService)
-        self.assertEqual(f"qpsmtpd: store {self.path}: file is not a database", str(error))
+        self.assertEqual(
+            f"qpsmtpd: {self.directory}/store: store {self.path}: file is not a database; {ALLOWED_STORE}",
+            str(error),
+        )
+
+    def test_no_place(self) -> None:
+        """A place that cannot be is named with the line that asks for it."""
+        self.write("plugins", "all\nkeeper")
+        self.write("store", f"# here:\nsqlite {self.directory}")
+        error = self.assertRaises(SystemExit, self.service().startService)
+        self.assertEqual(
+            f"qpsmtpd: {self.directory}/store:2: store {self.directory}: not a file; {ALLOWED_STORE}",
+            str(error),
+        )
 
     def test_mistake(self) -> None:
         self.write("store", "redis")

@@ -95,6 +95,9 @@ class Stores(ABC):
     def open(self) -> None:  # noqa: B027 - most have nothing to open
         """Open what there is to open, if a plugin has taken its store; blocks; raises StoreError."""
 
+    def look(self) -> None:  # noqa: B027 - nor to look at
+        """Look for what would keep `open` from working, and leave no trace; raises StoreError."""
+
     def close(self) -> Deferred[None]:
         """Close, after all that is under way."""
         return succeed(None)

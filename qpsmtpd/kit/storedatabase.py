@@ -13,13 +13,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.python.failure import Failure
 
+from .place import place_trouble, writing_trouble
 from .store import Operation, Row, StoreError
 from .storememory import SWEEP
 
@@ -66,11 +67,21 @@ class Database:
         """Look whether the file is whole and may be written to; takes a second for some million entries."""
         with self._errors():
             connection = self._connected()
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
+            _check_whole(connection)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
+
+    def look(self) -> None:
+        """Look for what would make `check` fail, and leave no trace, not even one of SQLite's files."""
+        with self._errors():
+            self._check_permissions()
+            if not self._is_made():
+                return
+            place = f"{self.path.absolute().as_uri()}?immutable=1"
+            with closing(sqlite3.connect(place, uri=True)) as connection:
+                # A server that runs may be in the middle of a change.
+                if not _is_new(connection) and not Path(f"{self.path}-wal").exists():
+                    _check_whole(connection)
 
     def run(self, operations: Sequence[Operation], writes: bool) -> list[Any]:
         """Run operations in one transaction; give each one's result, or the Failure of one that raised.
@@ -161,19 +172,30 @@ class Database:
         if self._connection is not None and self._file != _identity(self.path):
             self.close()  # the file was removed or put back; to go on with the old one would be for nobody
         if self._connection is None:
+            self._check_permissions()
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(self.path.parent):
                 self._connection = self._open()
             self._file = _identity(self.path)
         return self._connection
 
+    def _is_made(self) -> bool:
+        """Tell whether the file is there; what is there must be one."""
+        if os.path.lexists(self.path) and not self.path.is_file():
+            raise sqlite3.DatabaseError("not a file")
+        return self.path.exists()
+
+    def _check_permissions(self) -> None:
+        """Look at the file, and at the directory where it and SQLite's others are, or would be made."""
+        trouble = place_trouble(self.path) or (writing_trouble(self.path) if self._is_made() else "")
+        if trouble:
+            raise sqlite3.DatabaseError(trouble)
+
     def _open(self) -> sqlite3.Connection:
         """Open the file, and make it if it is not there, while nobody else does."""
-        if not self.path.exists():
+        if not self._is_made():
             # SQLite gives its other files the mode of this one, and drops the log of one that was removed.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        elif not self.path.is_file():
-            raise sqlite3.DatabaseError("not a file")
         connection = sqlite3.connect(
             self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
         )
@@ -185,21 +207,34 @@ class Database:
         return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Look whether it is a database of ours; one that has nothing in it becomes one."""
+def _is_new(connection: sqlite3.Connection) -> bool:
+    """Tell whether nothing is in a database yet; DatabaseError if it is none of ours."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not (application or objects):
+        return True
+    if application != APPLICATION:
+        raise sqlite3.DatabaseError("a database of another program")
+    if version != VERSION:
+        raise sqlite3.DatabaseError(f"of version {version}, but this server knows version {VERSION}")
+    return False
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Look whether it is a database of ours; one that has nothing in it becomes one."""
+    if _is_new(connection):
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise sqlite3.DatabaseError("this file system cannot hold a write-ahead log")
         marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;")
-    elif application != APPLICATION:
-        raise sqlite3.DatabaseError("a database of another program")
-    elif version != VERSION:
-        raise sqlite3.DatabaseError(f"of version {version}, but this server knows version {VERSION}")
     connection.execute("PRAGMA synchronous = NORMAL")
 
 

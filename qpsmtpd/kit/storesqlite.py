@@ -61,6 +61,11 @@ class SQLiteStores(Stores):
         if self.in_use:
             self._database.check()
 
+    def look(self) -> None:
+        """Look whether `open` would work, and leave no trace; blocks; raises StoreError."""
+        if self.in_use:
+            self._database.look()
+
     def close(self) -> Deferred[None]:
         """Close the file, when all is done that was asked for."""
         if self._working:

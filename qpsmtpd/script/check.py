@@ -7,13 +7,16 @@ from argparse import Namespace
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from stat import S_IMODE, S_ISDIR
+from stat import S_IMODE
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
+from ..building import Built
 from ..config import Config, ConfigError, Line
-from ..corefiles import doubts, read_spool_mode, read_workers
+from ..corefiles import doubts, read_spool_mode, read_workers, spool_trouble, store_trouble
+from ..kit.place import directory_trouble, place_trouble
+from ..kit.store import StoreError
 from ..listening import ALLOWED, KINDS, PROXY, endpoint_description, read_listener
 from ..loader import home_path
 from ..mechanisms import MECHANISMS
@@ -50,6 +53,7 @@ def check(directories: Sequence[Path]) -> list[Finding]:
     _check_listeners(findings, rehearsal)
     _check_mechanisms(findings, rehearsal)
     _check_spool(findings, rehearsal)
+    _check_store(findings, built)
     calls.check(findings, built)
     reading.check(findings, built)
     return findings.sorted()
@@ -114,17 +118,26 @@ def _check_spool(findings: Findings, rehearsal: Rehearsal) -> None:
     try:
         wanted = read_spool_mode(config)
         found = spool.stat()
-    except (ConfigError, FileNotFoundError):  # reported with the files of the engine, or made at the start
+        trouble = directory_trouble(spool)
+    except ConfigError:  # reported with the files of the engine
         return
+    except FileNotFoundError:  # made at the start
+        found, trouble = None, place_trouble(spool)
     except OSError as error:
-        findings.add_exception(error)
-        return
-    if not S_ISDIR(found.st_mode):
-        findings.add(f"{spool} is not a directory", "spool_dir")
-    elif S_IMODE(found.st_mode) != wanted:
+        found, trouble = None, f"{spool}: {error.strerror}"
+    if trouble:
+        findings.add_exception(spool_trouble(config, trouble))
+    elif found is not None and S_IMODE(found.st_mode) != wanted:
         findings.warn(
             f"{spool} has the permissions {S_IMODE(found.st_mode):o}, not {wanted:o}", "spool_perms"
         )
+
+
+def _check_store(findings: Findings, built: Built) -> None:
+    try:
+        built.services.store.look()
+    except StoreError as error:
+        findings.add_exception(store_trouble(built.config, error))
 
 
 def endpoint_trouble(reactor: Any, text: str) -> str:

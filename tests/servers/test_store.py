@@ -143,7 +143,10 @@ class GreylistingTests(unittest.TestCase):
             server.start()
         assert server.process is not None
         self.assertEqual(1, server.process.wait(60))
-        self.assertIn("qpsmtpd: store store.sqlite: file is not a database\n", server.log.read_text())
+        self.assertIn(
+            f"qpsmtpd: {server.config}/store: store store.sqlite: file is not a database; allowed is ",
+            server.log.read_text(),
+        )
         self.assertNotIn("Traceback", server.log.read_text())
 
 
