@@ -14,6 +14,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from .certificates import Identity, complete_chain, read_certificates
+from .tlsbuffers import ShrinkingConnection
 from .tlsfiles import TLSConfigError
 
 # Forward secrecy always, authenticated encryption first. Ciphers of the CBC kind come last, for mail servers
@@ -36,7 +37,7 @@ _OPTIONS: Final = (
 _PROTOCOL_NAMES: Final = (b"smtp", b"esmtp")
 
 
-class ServerConnection(SSL.Connection):
+class ServerConnection(ShrinkingConnection):
     """Knows whether the verification of the client failed."""
 
     refused = False

@@ -18,11 +18,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import Clock
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.test.iosim import connect, makeFakeClient, makeFakeServer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -70,10 +73,22 @@ def carry(source: SSL.Connection, target: SSL.Connection) -> None:
         target.bio_write(source.bio_read(65536))
 
 
+def layer(factory: Any) -> TLSMemoryBIOProtocol:
+    """Make what `startTLS` puts between a transport and a protocol."""
+    return TLSMemoryBIOProtocol(TLSMemoryBIOFactory(factory, False, None, Clock()), Protocol(), False)
+
+
+def accepting(tls: ServerTLS, factory: Any = None) -> SSL.Connection:
+    """Make the server's end of a connection."""
+    factory = factory or tls.context_factory
+    server: SSL.Connection = factory.serverConnectionForTLS(layer(factory))
+    server.set_accept_state()
+    return server
+
+
 def shake(tls: ServerTLS, peer: SSL.Connection, factory: Any = None) -> SSL.Connection:
     """Run a handshake and return the server's end; the error of the server is raised before the client's."""
-    server = (factory or tls.context_factory).serverConnectionForTLS(None)
-    server.set_accept_state()
+    server = accepting(tls, factory)
     waiting = [peer, server]
     for _ in range(10):
         for one, other in ((peer, server), (server, peer)):
@@ -199,7 +214,7 @@ class HandshakeTests(TLSTestCase):
         """Neither our list nor the administrator's offers a cipher without encryption or certificate."""
         for ciphers in ("", "HIGH", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"):
             tls = ServerTLS(self.files, ciphers=ciphers)
-            offered = tls.context_factory.serverConnectionForTLS(None).get_cipher_list()
+            offered = accepting(tls).get_cipher_list()
             self.assertTrue(offered)
             bad = [name for name in offered if name.startswith(("ADH-", "AECDH-", "NULL-")) or "NULL" in name]
             self.assertEqual([], bad)
@@ -387,7 +402,7 @@ class ReloadTests(TLSTestCase):
 
     def test_running(self) -> None:
         """A handshake that has begun is not disturbed."""
-        server = self.tls.context_factory.serverConnectionForTLS(None)
+        server = accepting(self.tls)
         context = server.get_context()
         self.replace()
         self.tls.reload()
@@ -508,6 +523,26 @@ class InfoTests(TLSTestCase):
         connect(ends[0], makeFakeServer(ends[0]), ends[1], makeFakeClient(ends[1])).flush()
         self.assertIn("no TLS handshake", str(witness.before))
         self.assertEqual(TLSInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256), witness.info)
+
+    def test_one_factory(self) -> None:
+        """Of the factories that `startTLS` makes one is kept; it lists the connections that are open."""
+        tls = ServerTLS(self.files)
+        layers = [layer(tls.context_factory) for _ in range(3)]
+        for one in layers:
+            one.makeConnection(StringTransport())
+        self.assertEqual(1, len({one.factory for one in layers}))
+        layers[0].connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(layers[1:], list(layers[1].factory.protocols))
+
+    def test_own_factory(self) -> None:
+        """A factory that wraps another keeps its connections."""
+        tls = ServerTLS(self.files)
+        layer(tls.context_factory).makeConnection(StringTransport())
+        wrapping = TLSMemoryBIOFactory(tls.context_factory, False, Factory.forProtocol(Protocol), Clock())
+        one = wrapping.buildProtocol(None)
+        one.makeConnection(StringTransport())
+        self.assertIs(wrapping, one.factory)
+        self.assertEqual([one], list(wrapping.protocols))
 
     def test_protocol_name_over_twisted(self) -> None:
         """Who wants another protocol is told why, and the connection ends."""

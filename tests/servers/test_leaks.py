@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import resource
+import smtplib
 import socket
+import ssl
 import unittest
 from pathlib import Path
 from typing import BinaryIO
@@ -133,6 +135,30 @@ class MemoryTests(unittest.TestCase):
         (path,) = server.new.iterdir()
         self.assertGreater(path.stat().st_size, size * 0.98)
         path.unlink()
+
+
+class IdleTests(unittest.TestCase):
+    """A session in TLS that waits keeps no room for the message that it has sent."""
+
+    COUNT, KIB = 100, 50
+
+    def test_after_message(self) -> None:
+        server = self.enterContext(running({"plugins": "tls self_signed\nrcpt_ok\nqueue/maildir mail\n"}))
+        self.open(server)
+        before = resident(server)
+        self.open(server)
+        each = (resident(server) - before) / self.COUNT
+        print(f"{each:.1f} KiB for a session in TLS that has sent a message")
+        self.assertLess(each, self.KIB)
+
+    def open(self, server: Server) -> None:
+        """Send a long message in each of many sessions, and stay."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for _ in range(self.COUNT):
+            client = smtplib.SMTP_SSL("127.0.0.1", server.smtps_port, timeout=30, context=context)
+            self.addCleanup(client.close)
+            client.sendmail("a@example.com", ["b@localhost"], b"Subject: x\r\n\r\n" + b"line\r\n" * 15_000)
 
 
 def wait_for(replies: BinaryIO, start: bytes) -> None:
