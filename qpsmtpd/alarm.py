@@ -22,10 +22,14 @@ class Alarm:
     def set(self, seconds: float, then: Callable[[], Any]) -> None:
         """Call something after a time in seconds."""
         self._then = then
-        if self._timer is None:
-            self._timer = self._clock.callLater(seconds, self._ring)
-        else:
-            self._timer.reset(seconds)
+        timer = self._timer
+        if timer is not None:
+            if timer.getTime() <= self._clock.seconds() + seconds:
+                timer.reset(seconds)
+                return
+            # To bring one forward Twisted looks through those of all connections.
+            timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._ring)
 
     def _ring(self) -> None:
         then, self._then, self._timer = self._then, None, None

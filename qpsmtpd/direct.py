@@ -37,14 +37,15 @@ def direct_writer(transport: Any) -> Callable[[bytes], None]:
     return write_directly if poller is None else poller.writer(write_directly)
 
 
-def close(transport: Any) -> None:
-    """Close behind what is still to be written.
+def close(transport: Any, slow: Callable[[], None]) -> None:
+    """Close behind what is still to be written; call ``slow`` if that takes its time.
 
     Twisted's `transport.loseConnection` waits for a turn, too, in which it finds nothing left to write.
     """
     poller = _poller_of(transport)
-    if poller is None or not poller.close(transport):
+    if poller is None or not poller.close(transport, slow):
         transport.loseConnection()
+        slow()
 
 
 def write_now(transport: Any) -> None:

@@ -116,15 +116,20 @@ class Poller:
 
         return write_behind
 
-    def close(self, transport: Any) -> bool:
-        """Close a connection behind what is due; False, and nothing is done, if nothing is being read."""
+    def close(self, transport: Any, slow: Callable[[], None]) -> bool:
+        """Close a connection behind what is due; call ``slow`` if that takes its time.
+
+        False, and nothing is done, if nothing is being read.
+        """
         if self._busy:
-            self._due.append((self._close, transport))
+            self._due.append((self._close, (transport, slow)))
         return self._busy
 
-    def _close(self, transport: Any) -> None:
+    def _close(self, what: tuple[Any, Callable[[], None]]) -> None:
+        transport, slow = what
         if transport.dataBuffer or transport._tempDataBuffer:
             transport.loseConnection()
+            slow()
         elif transport.connected:
             self._disconnect(transport, CONNECTION_DONE, 0)
 

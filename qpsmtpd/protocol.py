@@ -200,17 +200,20 @@ class SMTPProtocol(Pump, Protocol):
                 self._pace.measure()
 
     def _close(self) -> None:
-        """Say no more; cut a client that does not take the last reply."""
+        """Say no more."""
         self._closing = True
         self.session.log(_INFO, "click, disconnecting")
         self._flush()
-        self._alarm.set(CLOSE_GRACE, self.transport.abortConnection)
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close the connection behind what is still to be written."""
+        """Close the connection behind what is still to be written; cut a client that does not take it."""
         self.transport.unregisterProducer()
-        close(self.transport)
+        close(self.transport, self._linger)
+
+    def _linger(self) -> None:
+        if not self._lost:
+            self._alarm.set(CLOSE_GRACE, self.transport.abortConnection)
 
     def _start_tls(self) -> None:
         """Switch to TLS; what came in clear behind STARTTLS is thrown away (RFC 3207 section 4.2)."""

@@ -22,6 +22,14 @@ class AlarmTests(SynchronousTestCase):
         self.clock.pump([5, 4, 9])
         self.assertEqual([9], self.rung)
 
+    def test_sooner(self) -> None:
+        """A new time may be sooner; one timer is left."""
+        self.alarm.set(9, self.ring)
+        self.alarm.set(5, self.ring)
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+        self.clock.pump([5, 4])
+        self.assertEqual([5], self.rung)
+
     def test_stopped(self) -> None:
         """Once or twice, with or without a timer."""
         self.alarm.stop()

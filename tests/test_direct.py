@@ -92,7 +92,7 @@ class Reactor:
     def flush(self) -> None:
         self.due.append(b"now")
 
-    def close(self, transport: object) -> bool:
+    def close(self, transport: object, slow: Callable[[], None]) -> bool:
         self.due.append(b"close")
         return True
 
@@ -117,9 +117,11 @@ class LaterTests(SynchronousTestCase):
         plain.reactor = encrypted.reactor = reactor
         encrypted.TLS = True
         lost: list[object] = []
+        slow: list[object] = []
         for transport in (plain, encrypted, StringTransport()):
             transport.loseConnection = lambda transport=transport: lost.append(transport)  # type: ignore
-            close(transport)
+            close(transport, lambda transport=transport: slow.append(transport))
         self.assertEqual([b"close"], reactor.due)
+        self.assertEqual(lost, slow)
         self.assertNotIn(plain, lost)
         self.assertEqual(2, len(lost))

@@ -73,6 +73,10 @@ class PollerTests(SynchronousTestCase):
         self.poller = Poller(self.reactor)
         self.one = Selectable()
         self.addCleanup(self.one.close)
+        self.slowly = 0
+
+    def slow(self) -> None:
+        self.slowly += 1
 
     def test_read(self) -> None:
         """Who has something to read reads it."""
@@ -215,7 +219,7 @@ class PollerTests(SynchronousTestCase):
             vars(closing).update(connected=True, dataBuffer=b"", _tempDataBuffer=[], connectionLost=fail)
 
             def broken(done: list[bytes] = done, fail: Any = fail, closing: Any = closing) -> None:
-                self.poller.close(closing)
+                self.poller.close(closing, self.slow)
                 self.poller.writer(fail)(b"")
                 self.poller.writer(done.append)(b"2")
 
@@ -238,7 +242,7 @@ class PollerTests(SynchronousTestCase):
         vars(self.one).update(facts, connectionLost=lambda _: self.poller.writer(done.append)(b"2"))
 
         def answer() -> None:
-            self.poller.close(self.one)
+            self.poller.close(self.one, self.slow)
             self.poller.writer(done.append)(b"1")
 
         self.one.result = answer  # type: ignore[method-assign]
@@ -255,17 +259,17 @@ class PollerTests(SynchronousTestCase):
 
         def answer() -> None:
             self.poller.writer(done.append)(b"221")
-            self.assertTrue(self.poller.close(self.one))
+            self.assertTrue(self.poller.close(self.one, self.slow))
             self.assertEqual(([], []), (done, self.one.reasons))
 
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
         self.poller.doRead()
-        self.assertEqual(([b"221"], [ConnectionDone]), (done, self.one.reasons))
+        self.assertEqual(([b"221"], [ConnectionDone], 0), (done, self.one.reasons, self.slowly))
 
     def hang_up(self) -> None:
-        self.assertTrue(self.poller.close(self.one))
+        self.assertTrue(self.poller.close(self.one, self.slow))
 
     def test_close_with_something_to_write(self) -> None:
         """Where the socket has no room the transport closes when it has."""
@@ -276,7 +280,7 @@ class PollerTests(SynchronousTestCase):
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
         self.poller.doRead()
-        self.assertEqual(([True], []), (lost, self.one.reasons))
+        self.assertEqual(([True], [], 1), (lost, self.one.reasons, self.slowly))
 
     def test_close_of_the_lost(self) -> None:
         """Who is lost meanwhile is not told twice."""
@@ -289,7 +293,7 @@ class PollerTests(SynchronousTestCase):
 
     def test_not_closed_while_nothing_is_read(self) -> None:
         """Outside, the transport closes itself in its own time."""
-        self.assertFalse(self.poller.close(self.one))
+        self.assertFalse(self.poller.close(self.one, self.slow))
 
     def test_closed_before_it_is_dropped(self) -> None:
         self.poller.change(self.one, EPOLLIN, 0)
