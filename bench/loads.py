@@ -55,6 +55,9 @@ LOADS = {
     "E": Load("idle sessions after EHLO", 0, 1, idle=2000),
     "S": Load("idle sessions after STARTTLS and EHLO", 0, 1, variant=Variant.TLS, idle=2000),
     "I": Load("B beside 10,000 idle sessions", 400, 20, 4096, variant=Variant.CROWDED, idle=10_000),
+    "IA": Load(
+        "A beside 10,000 idle sessions", 200, 20, 4096, kept=False, variant=Variant.CROWDED, idle=10_000
+    ),
     "T": Load("connect, EHLO, STARTTLS, handshake, EHLO, close; 8 at once", 64, 8, variant=Variant.TLS),
     "M": Load("B, each message on the disk before it is answered", 100, 20, 4096, variant=Variant.DURABLE),
     "WA": Load("A, by one process and by workers", 200, 20, 4096, kept=False, variant=Variant.WORKERS),

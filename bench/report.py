@@ -23,7 +23,7 @@ CPU_GOALS = {
 CPU_FLOORS = {"WB": {WORKERS: 0.91}, "WD": {WORKERS: 0.91}}
 """The CPU time of one process, in proportion to that of workers: not less than this."""
 
-SPEED_GOALS = {"I": {"qpsmtpd, uncrowded": 0.8}, "M": {"Postfix": 1.0}}
+SPEED_GOALS = {"I": {"qpsmtpd, uncrowded": 0.8}, "IA": {"qpsmtpd, uncrowded": 0.8}, "M": {"Postfix": 1.0}}
 """The messages a second of our engine, in proportion to a peer's: not less than this."""
 
 MEMORY_GOALS = {"C": 80.0}
