@@ -134,7 +134,7 @@ class SMTPProtocol(Pump, Protocol):
         """Cancel what waits, tell the plugins, leave nothing behind."""
         self._lost = self._closing = True
         self._alarm.stop()
-        if not reason.check(ConnectionDone):
+        if not isinstance(reason.value, ConnectionDone):
             self.session.log(_INFO, "Lost connection: %s", reason.getErrorMessage())
         if self._waiting is not None:
             self._waiting.cancel()

@@ -155,7 +155,9 @@ class Session:
 
     def log(self, level: Level, text: str, *values: object) -> None:
         """Log a line of the engine's own about this connection."""
-        self.engine.log.emit(level, text, *values, connection=self.connection)
+        log = self.engine.log
+        if level <= log.threshold:
+            log.emit(level, text, *values, connection=self.connection)
 
     def log_tls(self) -> None:
         """Log a STARTTLS in the words, and under the names, that upstream's log tools know."""
