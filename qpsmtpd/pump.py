@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .log import Level
+from .log import CALL, Level
 from .smtp.reply import Next, Reply
-from .waiting import ClientGone, pause, resume
+from .waiting import ClientGone, pause
 
 if TYPE_CHECKING:
     from .factory import SMTPFactory
@@ -81,6 +81,7 @@ class Pump:
                 except StopIteration as stop:
                     step = self._answer(stop.value)
                 else:
+                    self._pace.stop()
                     self._wait(step, waiting)
                     return
         except Exception:
@@ -106,19 +107,31 @@ class Pump:
         return reply
 
     def _wait(self, step: Step, waiting: Deferred[Any]) -> None:
-        """Let the client have its replies so far, and go on when the step has ended."""
-        self._pace.stop()
-        self._waiting = Deferred.fromCoroutine(resume(step, waiting, self._flush))
-        self._waiting.addCallback(self._ended).addErrback(self._broken)
+        """Let the client have its replies so far, and go on when there is what the step waits for."""
+        self._flush()
+        self._waiting = waiting
+        waiting.addBoth(self._resume, step)
 
-    def _ended(self, reply: Reply | None) -> None:
+    def _resume(self, result: object, step: Step) -> None:
         self._waiting = None
-        self._pace.go()
-        self._pump(self._answer(reply))
+        called_for = CALL.get()  # a plugin of another session, if that has brought the result
+        try:
+            if isinstance(result, Failure):
+                waiting = result.throwExceptionIntoGenerator(step)
+            else:
+                waiting = step.send(result)
+        except StopIteration as stop:
+            self._pace.go()
+            self._pump(self._answer(stop.value))
+        except BaseException:
+            self._broken(Failure())
+        else:
+            self._wait(step, waiting)
+        finally:
+            CALL.set(called_for)
 
     def _broken(self, failure: Failure) -> None:
         """End a session that failed itself; a plugin's failure never comes here."""
-        self._waiting = None
         self._busy = False
         if failure.check(ClientGone):
             return

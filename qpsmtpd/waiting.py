@@ -36,20 +36,13 @@ def start(coroutine: Coroutine[Any, Any, T]) -> T | Deferred[T]:
         waiting = coroutine.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
-    return Deferred.fromCoroutine(resume(coroutine, waiting))
+    return Deferred.fromCoroutine(_resume(coroutine, waiting))
 
 
 @types.coroutine
-def resume(
-    coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any], on_wait: Callable[[], None] | None = None
-) -> Generator[Any, Any, T]:
-    """Go on with a coroutine that has already begun and waits on a Deferred.
-
-    ``on_wait`` is called each time before it waits.
-    """
+def _resume(coroutine: Coroutine[Any, Any, T], waiting: Deferred[Any]) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that has already begun and waits on a Deferred."""
     while True:
-        if on_wait is not None:
-            on_wait()
         try:
             try:
                 result = yield waiting

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
 from qpsmtpd import OK
+from qpsmtpd.log import Level
 from qpsmtpd.pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT
 from qpsmtpd.protocol import HIGH_WATER
 from qpsmtpd.testing import Server
@@ -85,6 +86,26 @@ class PumpTests(Case):
         self.assertEqual("", client.say("NOOP", "RSET x"))
         slow.deferreds[0].callback(None)
         self.assertEqual(["250", "501"], [line[:3] for line in client.read().splitlines()])
+
+    def test_one_brings_what_another_waits_for(self) -> None:
+        """A plugin's lines are its own session's, though it let another session go on before."""
+        shared: Deferred[Any] = Deferred()
+        lines: list[tuple[int, str, str]] = []
+
+        async def bring(connection: Any) -> None:
+            shared.callback(None)
+            self.server.registry.plugins[0].log.info("brought")
+
+        client = self.connect({"noop": lambda: shared, "vrfy": bring})
+        self.server.engine.log.observe(
+            Level.INFO, lambda event: lines.append((event.number, event.hook, event.text))
+        )
+        other = self.server.connect()
+        client.say("NOOP")
+        other.say("VRFY x")
+        self.assertEqual("250 2.0.0 OK\r\n", client.read())
+        [brought] = [line for line in lines if line[2] == "brought"]
+        self.assertEqual((2, "vrfy", "brought"), brought)
 
     def test_flushed_before_waiting(self) -> None:
         """What is answered is written before a plugin waits."""

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.waiting import ClientGone, TimeLimit, resume, start, threads_of, wait
+from qpsmtpd.waiting import ClientGone, TimeLimit, start, threads_of, wait
 
 
 class StartTests(SynchronousTestCase):
@@ -36,23 +36,6 @@ class StartTests(SynchronousTestCase):
         result = start(slow())
         promises[0].callback(1)
         self.assertNoResult(result)
-        promises[1].callback(2)
-        self.assertEqual(3, self.successResultOf(result))
-
-    def test_told_before_each_wait(self) -> None:
-        """One that goes on tells before each time that it waits."""
-        promises: list[Deferred[int]] = [Deferred(), Deferred()]
-        waits: list[int] = []
-
-        async def slow() -> Any:
-            return await promises[0] + await promises[1]
-
-        coroutine = slow()
-        first = coroutine.send(None)
-        result = Deferred.fromCoroutine(resume(coroutine, first, lambda: waits.append(len(waits))))
-        self.assertEqual([0], waits)
-        promises[0].callback(1)
-        self.assertEqual([0, 1], waits)
         promises[1].callback(2)
         self.assertEqual(3, self.successResultOf(result))
 
