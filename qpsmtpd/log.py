@@ -42,9 +42,10 @@ class Level(IntEnum):
             return cls[name]
         if text.isascii() and text.isdigit() and int(text) <= cls.DEBUG:
             return cls(int(text))
-        raise ValueError(f"not a log level: {text!r}; allowed are 0 to 7 or {', '.join(cls.__members__)}")
+        raise ValueError(f"not a log level: {text!r}; allowed are {LEVELS}")
 
 
+LEVELS = f"0 to 7 or {', '.join(Level.__members__)}"
 DEFAULT_LEVEL = Level.WARN
 
 CALL: ContextVar[tuple[Connection | None, str] | None] = ContextVar("CALL", default=None)

@@ -6,12 +6,14 @@ Upstream's plugins take their arguments in two ways, and a plugin may mix them: 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from .log import Level
+from .log import LEVELS, Level
 from .outcome import REJECT_TYPES, Policy
 
 T = TypeVar("T")
@@ -121,7 +123,7 @@ class Setting(Generic[T]):
         """Declare a time in seconds; fractions are allowed."""
 
         def read(word: str) -> float:
-            if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) or float(word) < minimum:
+            if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) or not minimum <= float(word) < math.inf:
                 raise ValueError
             return float(word)
 
@@ -161,7 +163,13 @@ class Setting(Generic[T]):
     @staticmethod
     def level(default: int = Level.WARN, **options: Any) -> Setting[int]:
         """Declare a level of the log."""
-        return Setting(Level.parse, default, allowed="a log level", **options)
+
+        def read(word: str) -> int:
+            with suppress(ValueError):
+                return Level.parse(word)
+            raise ValueError
+
+        return Setting(read, default, allowed=f"a log level: {LEVELS}", **options)
 
     @staticmethod
     def reject(default: bool = True, **options: Any) -> Setting[Policy]:
@@ -223,7 +231,7 @@ def read_arguments(owner: type, words: Sequence[str]) -> dict[str, Any]:
     while left:
         word = left.pop(0)
         if (setting := keywords.get(word)) is not None:
-            value = _keyword_value(setting, left, keywords)
+            value = _keyword_value(setting, left, keywords, bool(positional))
         elif positional:
             setting = positional[0] if positional[0].many else positional.pop(0)
             if setting.rest:
@@ -239,8 +247,13 @@ def read_arguments(owner: type, words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _keyword_value(setting: Setting[Any], left: list[str], keywords: dict[str, Setting[Any]]) -> Any:
-    if setting.flag and (not left or left[0] in keywords or left[0].lower() not in _TRUE | _FALSE):
+def _keyword_value(
+    setting: Setting[Any], left: list[str], keywords: dict[str, Setting[Any]], others: bool
+) -> Any:
+    """Read the word behind a keyword; one behind a flag may be meant for ``others``, by their position."""
+    if setting.flag and (
+        not left or left[0] in keywords or (others and left[0].lower() not in _TRUE | _FALSE)
+    ):
         return True
     if not left:
         raise SettingError(f"{setting.keyword} needs a value: {setting.allowed}")

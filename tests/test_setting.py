@@ -45,12 +45,14 @@ class ConstructorTests(SynchronousTestCase):
 
     def test_seconds(self) -> None:
         refused = " (seconds): WORD is not a number of at least 2"
-        bad = dict.fromkeys(["1", "x", "-3", "3s", "inf", "nan", "1e3"], refused)
+        bad = dict.fromkeys(["1", "x", "-3", "3s", "inf", "nan", "1e3", "9" * 400], refused)
         self.check(Setting.seconds(5, minimum=2), 5, {"2": 2.0, "2.5": 2.5}, bad)
 
     def test_switch(self) -> None:
         good = {"1": True, "yes": True, "ON": True, "0": False, "off": False, "False": False}
-        self.check(Setting.switch(), False, good, {})
+        self.check(
+            Setting.switch(), False, good, {"maybe": ": WORD is not 0 or 1", "": ": WORD is not 0 or 1"}
+        )
 
     def test_choice(self) -> None:
         setting = Setting.choice("a", ("a", "b"))
@@ -65,7 +67,7 @@ class ConstructorTests(SynchronousTestCase):
     def test_level(self) -> None:
         good = {"0": Level.EMERG, "LOGINFO": Level.INFO, "debug": Level.DEBUG}
         self.check(Setting.level(), Level.WARN, good, {})
-        with self.assertRaisesRegex(SettingError, "x: '8' is not a log level: not a log level"):
+        with self.assertRaisesRegex(SettingError, "x: '8' is not a log level: 0 to 7 or EMERG, .*RADAR$"):
             read_arguments(type("Owner", (), {"x": Setting.level()}), ["x", "8"])
 
     def test_reject(self) -> None:
