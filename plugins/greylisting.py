@@ -3,7 +3,8 @@
 
 Who comes for the first time is refused softly, until ``black_timeout`` seconds are over (default 3000).
 Who comes again within ``grey_timeout`` (86400) passes, and is known for ``white_timeout`` (3110400) from
-each message on. This is in the store (config/store), for all processes of the server.
+each message on. This is in the store (config/store), for all processes of the server. A second instance
+with other settings is ``greylisting:1``, which knows for itself; two of one name stop the start.
 
 What makes somebody known are ``remote_ip``, ``sender`` and ``recipient``, 1 or 0 each (default the address
 alone). Of an address the first ``ipv4_bits`` or ``ipv6_bits`` count (default 32 and 64). ``deny_late``

@@ -23,7 +23,7 @@ from .kit.dns import Lookup, Resolver
 from .kit.store import MAX_ENTRIES, Stores
 from .kit.storememory import MemoryStores
 from .kit.storesqlite import SQLiteStores
-from .loader import Loader, home_path
+from .loader import INSTANCE, Loader, home_path
 from .log import Event, Level, Log
 from .plugin import Plugin, Services
 from .registry import Registry
@@ -121,9 +121,20 @@ class Built:
             if plugin is None:
                 self.failed.append(line)
                 continue
+            self.collect(partial(self._check_store, plugin, line))
             self.lines[plugin] = line
             self.registry.add(plugin)
         self.loading = None
+
+    def _check_store(self, plugin: Plugin, line: Line) -> None:
+        """Refuse two plugins of one name that keep something: it would be the same for both."""
+        if not plugin.keeps:
+            return
+        for other, place in self.lines.items():
+            if other.keeps and other.name == plugin.name:
+                what = f"{plugin.name} is loaded by line {place.number} already, and both would keep the same"
+                allowed = f"allowed is {INSTANCE.sub('', plugin.name)}:N, with a number of its own"
+                raise ConfigError(f"{what}; {allowed}", line.file, line.number)
 
     def _load_certificate(self, dry: bool) -> None:
         files = self.services.tls

@@ -119,9 +119,15 @@ class Plugin:
     def store(self) -> Store:
         """What this plugin keeps for all connections and processes, beyond the end of the server.
 
-        Take it in `register`: then a store that cannot be opened stops the start.
+        Take it in `register`: then a store that cannot be opened stops the start, and so does a second plugin
+        of the same name, which would share it. ``name:1`` has one of its own.
         """
         return self.services.store.of(self.name)
+
+    @property
+    def keeps(self) -> bool:
+        """Tell whether it has taken its store."""
+        return "store" in vars(self)
 
     def register(self) -> None:
         """Check settings, read files, register further hooks; called once, after all settings are set.

@@ -57,6 +57,26 @@ class BuildingCase(SynchronousTestCase):
         ]
 
 
+class StoreTests(BuildingCase):
+    """What plugins keep is each one's own."""
+
+    def test_one_name_twice(self):
+        """Two that keep something need two names; the message has both lines, and a name that is allowed."""
+        what = "is loaded by line {} already, and both would keep the same; allowed is greylisting:N, with"
+        rows = {
+            "greylisting\ngreylisting:1\ngreylisting:2 recipient": [],
+            "greylisting\n# again\ngreylisting recipient": [f"plugins:3: greylisting {what.format(1)}"],
+            "loop\ngreylisting:1\ngreylisting:1": [f"plugins:3: greylisting:1 {what.format(2)}"],
+            "loop\nloop\nqueue_all\nqueue_all": [],
+        }
+        for plugins, expected in rows.items():
+            self.write("plugins", plugins)
+            found = self.errors()
+            self.assertEqual(len(expected), len(found), found)
+            for text, error in zip(expected, found, strict=True):
+                self.assertIn(text, error)
+
+
 class BuildTests(BuildingCase):
     """What is made of a directory without mistakes."""
 
