@@ -123,7 +123,9 @@ class Helo(Plugin):
             self.log.info("pass")
             return None
         self.adjust_karma(connection, -1)
-        return self.rejection(DENY_DISCONNECT(f"your HELO name is not accepted: {reason}"), log=reason)
+        return self.rejection(
+            DENY_DISCONNECT(f"the name in your greeting is not accepted: {reason}"), log=reason
+        )
 
     hook_ehlo = hook_helo
 

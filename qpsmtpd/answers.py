@@ -14,6 +14,7 @@ from .smtp.reply import Next, Reply
 
 # What more than one verb answers.
 HELLO_FIRST = Reply(503, "say EHLO first", "5.5.1")
+LHLO_FIRST = Reply(503, "say LHLO first", "5.5.1")
 NO_SENDER = Reply(503, "say MAIL first", "5.5.1")
 NO_ARGUMENT = Reply(501, "no argument allowed", "5.5.4")
 NOT_IMPLEMENTED = Reply(502, "command not implemented", "5.5.1")
@@ -67,6 +68,11 @@ DENIALS: dict[str, Denial] = {
     "help": Denial(500, "5.7.1", 450, "4.7.1", "no help for you"),
     "unrecognized_command": Denial(500, "5.5.1", 500, "5.5.1", "unrecognized command", hard_disconnect=521),
 }
+
+
+def hello_first(lmtp: bool) -> Reply:
+    """Ask for the hello of the client's language (RFC 2033 section 4.1)."""
+    return LHLO_FIRST if lmtp else HELLO_FIRST
 
 
 def denial(hook: str, answer: Answer) -> Reply | None:

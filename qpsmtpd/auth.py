@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .answers import DENIALS, HELLO_FIRST, refuse
+from .answers import DENIALS, hello_first, refuse
 from .credentials import verifiers, verify
 from .log import Level
 from .mechanisms import MECHANISMS
@@ -58,7 +58,7 @@ def check(session: Session, argument: str) -> Reply | None:
     """Refuse an AUTH that is out of order."""
     connection = session.connection
     if connection.hello != "ehlo":
-        return HELLO_FIRST
+        return hello_first(session.lmtp)
     if not configured(session):
         return NOT_OFFERED
     if connection.user:

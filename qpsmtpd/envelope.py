@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .answers import HELLO_FIRST, NO_SENDER, denial
+from .answers import NO_SENDER, denial, hello_first
 from .extensions import check_parameters
 from .log import Level
 from .outcome import OK, Code, Outcome
@@ -37,14 +37,14 @@ def check_mail(session: Session, argument: str) -> Reply | None:
     if 0 < session.limits.max_messages < session.mails:
         return TOO_MANY_MESSAGES
     if not session.connection.hello:
-        return HELLO_FIRST
+        return hello_first(session.lmtp)
     return NESTED if session.transaction.sender is not None else None
 
 
 def check_rcpt(session: Session, argument: str) -> Reply | None:
     """Refuse a RCPT before MAIL or past the limit."""
     if session.transaction.sender is None:
-        return NO_SENDER if session.connection.hello else HELLO_FIRST
+        return NO_SENDER if session.connection.hello else hello_first(session.lmtp)
     if session.message is not None:
         return AFTER_BDAT
     if len(session.transaction.recipients) >= session.limits.max_recipients:

@@ -19,7 +19,11 @@ class Options(UsageOptions):
     """Options of ``twistd qpsmtpd``; what is not given comes from the configuration directory."""
 
     synopsis = "[options]"
-    longdesc = "Runs the qpsmtpd mail server. See docs/config.md for the configuration directory."
+    longdesc = (
+        "Runs the qpsmtpd mail server. 'qpsmtpd init DIR' writes a configuration directory in which each "
+        "file explains itself, 'qpsmtpd check DIR' names the mistakes in one, and 'qpsmtpd plugins show "
+        "NAME' prints the manual of a plugin."
+    )
     optParameters: ClassVar = [
         ["config", "c", None, "Configuration directory [$QPSMTPD_CONFIG, ./config or /etc/qpsmtpd]"],
         ["spool", None, None, "Directory for messages on their way in [config/spool_dir or ./spool]"],

@@ -1,5 +1,6 @@
 """Every hook with every outcome: code, enhanced status, what becomes of session and transaction."""
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from qpsmtpd import (
 )
 from qpsmtpd.answers import DENIALS, denial
 from qpsmtpd.hooks import HOOKS, Kind
+from qpsmtpd.session import LMTP_VERBS, VERBS
 from qpsmtpd.testing import Server
 
 HELLO = ("EHLO client.example",)
@@ -212,6 +214,25 @@ class TextTests(SynchronousTestCase):
         reply = denial("rcpt", DENYSOFT("later", "5.1.1"))
         assert reply is not None
         self.assertEqual("4.1.1", reply.status)
+
+    def test_names_no_other_language(self) -> None:
+        """No reply to a client of LMTP, in order or out of it, speaks of HELO and EHLO, nor the other way."""
+        for lmtp, others in ((True, r"\b(HELO|EHLO|ESMTP|SMTP)\b"), (False, r"\b(LHLO|LMTP)\b")):
+            server = Server(
+                ["helo"], config={"badhelo": "bad.example"}, hooks={"rcpt": lambda: OK}, lmtp=lmtp
+            )
+            hello = "LHLO" if lmtp else "EHLO"
+            verbs = set(LMTP_VERBS if lmtp else VERBS) - {"HELO", "DATA", "BDAT"}
+            arguments = ("", "x", "FROM:<a@b> X=1", "TO:<a@b>")
+            lines = [f"{verb} {argument}".strip() for verb in sorted(verbs) for argument in arguments]
+            said = []
+            for prefix in ([], [f"{hello} x"], [f"{hello} x", "MAIL FROM:<a@b>"], [f"{hello} bad.example"]):
+                for line in [*lines, "GET / HTTP/1.0", "DATA", "BDAT x"]:
+                    client = server.connect()
+                    said += [client.read(), client.say(*prefix, line)]
+                    client.drop()
+            self.assertEqual([], [text for text in said if re.search(others, text)])
+            self.assertGreater(len(said), 500)
 
     def test_go_on(self) -> None:
         """OK and DECLINED end no command."""

@@ -38,7 +38,7 @@ class ForeignTests(SynchronousTestCase):
                 client.read()
                 for start in range(0, len(octets), step):
                     client.send(octets[start : start + step])
-                self.assertEqual("421 4.7.0 this server speaks SMTP\r\n", client.read())
+                self.assertEqual("421 4.7.0 this is a mail server\r\n", client.read())
                 self.assertTrue(client.closed)
                 said = [event for event in server.log if "closing: the client speaks" in event.text]
                 self.assertEqual([name], [event.text.split()[-1] for event in said])

@@ -11,7 +11,7 @@ from .reply import Next, Reply
 CLIENT_HELLO: Final = b"\x16\x03"
 """How a TLS handshake begins (RFC 8446 section 5.1); no command does."""
 
-NOT_SMTP: Final = Reply(421, "this server speaks SMTP", "4.7.0", Next.CLOSE)
+NOT_SMTP: Final = Reply(421, "this is a mail server", "4.7.0", Next.CLOSE)
 
 # RFC 9110 section 9.1, RFC 5789; RFC 9113 section 3.4: PRI begins HTTP/2.
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI")

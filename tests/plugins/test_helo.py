@@ -24,8 +24,8 @@ def tried(arguments="", records=None, ip=IP, badhelo=(), **resolver):
 def reason(plugin, host, hook="ehlo"):
     """Say why a name is refused, "" if it is not."""
     answer = plugin.ask(hook, host=host)
-    assert answer == DECLINED or answer.text.startswith("your HELO name is not accepted: ")
-    return answer.text.removeprefix("your HELO name is not accepted: ")
+    assert answer == DECLINED or answer.text.startswith("the name in your greeting is not accepted: ")
+    return answer.text.removeprefix("the name in your greeting is not accepted: ")
 
 
 def zone(host="mx.example.com", address=IP, pointer="mx.example.com", ip=IP):

@@ -131,7 +131,7 @@ class HelloTests(Case):
         client = self.connect(self.server.port)
         client.recv(1000)
         client.sendall(hello(0x0303))
-        self.assertRegex(everything(client), rb"\A421 4\.7\.0 this server speaks SMTP\r\n\Z")
+        self.assertRegex(everything(client), rb"\A421 4\.7\.0 this is a mail server\r\n\Z")
 
 
 class MemoryTests(Case):
