@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, cast
 
 from twisted.application.internet import StreamServerEndpointService
@@ -17,6 +19,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.protocol import Factory
 from twisted.internet.unix import Port as UNIXPort
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
 BACKLOG: Final = 1024
@@ -34,9 +37,12 @@ class PortService(StreamServerEndpointService):
     # twistd ends with status 1 and the reason if a port cannot be bound.
     _raiseSynchronously = True
 
-    def __init__(self, endpoint: IStreamServerEndpoint, factory: Factory, description: str) -> None:
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, factory: Factory, description: str, *, owned: bool = True
+    ) -> None:
         super().__init__(endpoint, factory)
         self.description = description
+        self._owned = owned and not isinstance(endpoint, AdoptingEndpoint)
         self._port: Any = None
         self._released = False
 
@@ -61,6 +67,12 @@ class PortService(StreamServerEndpointService):
         """Accept nothing here: clients wait for those who share the socket."""
         self._port.stopReading()
 
+    def own(self) -> None:
+        """Remove the path of a UNIX socket at the end, and the lock beside it."""
+        self._owned = not isinstance(self.endpoint, AdoptingEndpoint)
+        if isinstance(self._port, AdoptedUNIXPort):
+            self._port.take_lock()
+
     def release(self) -> None:
         """Close it here; those who share it go on."""
         if self._port is not None and not self._released:
@@ -69,8 +81,8 @@ class PortService(StreamServerEndpointService):
             self._port.socket.close()
 
     def stopService(self) -> Deferred[None]:
-        """Close it, and remove its path if it has one, but for what is systemd's."""
-        if isinstance(self.endpoint, AdoptingEndpoint):
+        """Close it, and remove its path if it has one and is ours, not systemd's or the parent's."""
+        if not self._owned:
             self.release()
         if self._released:
             self.running = False
@@ -147,6 +159,18 @@ class AdoptedUNIXPort(UNIXPort):
 
     factory: Any
     fileno: Any
+    lockFile: Any
+
+    def take_lock(self) -> None:
+        """Put our number into the lock, if there is one: without a living owner the path is anybody's."""
+        path = Path(os.fsdecode(self._bindPath))
+        lock, new = (path.with_name(path.name + end) for end in (".lock", ".lock.new"))
+        with suppress(OSError):  # a directory that is not ours; the path stays in that case, too
+            if lock.is_symlink():
+                new.unlink(missing_ok=True)
+                new.symlink_to(str(os.getpid()))
+                new.replace(lock)
+                self.lockFile = FilesystemLock(str(lock))
 
     def startListening(self) -> None:
         """Begin to accept."""

@@ -111,7 +111,8 @@ class MailService(MultiService):
             endpoint = endpoint_of(self._sockets, place, self.inheritance.sockets.get(description))
         except Exception as error:  # whatever a parser of endpoints stumbles over
             raise ConfigError(f"{description}: no address to listen on: {error}; {ALLOWED}") from None
-        port = PortService(endpoint, factory, description)
+        owned = description not in self.inheritance.sockets
+        port = PortService(endpoint, factory, description, owned=owned)
         port.setServiceParent(self)
         self.ports.append(port)
 

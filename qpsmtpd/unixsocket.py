@@ -6,8 +6,10 @@ always the number of the new server.
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 def clear_socket(endpoint: Any) -> None:
     """Remove the socket that an endpoint wants to make, and its lock, if nobody listens there any more.
 
-    Raises OSError if there is no directory for it; what Twisted says of that speaks of the lock.
+    Raises OSError if somebody does, since Twisted asks the lock only, which a server killed in an upgrade
+    has left; and if there is no directory for it, since what Twisted says of that speaks of the lock.
     """
     if not isinstance(endpoint, UNIXServerEndpoint):
         return
     path = Path(endpoint._address)
     path.parent.stat()
-    if path.is_socket() and not _answers(path):
+    if path.is_socket() and _answers(path):
+        raise OSError(EADDRINUSE, "somebody listens there already", str(path))
+    if path.is_socket() or not os.path.lexists(path):
         for left in (path, path.with_name(path.name + ".lock")):
             with suppress(OSError):  # who may not remove it is told so when listening fails
                 left.unlink()

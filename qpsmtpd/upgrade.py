@@ -123,6 +123,8 @@ class Successor:
         if path:
             self._options.parent["pidfile"] = path
             write_pid(Path(path))
+        for port in self._service.ports:
+            port.own()
         self._parent.leave()
 
     def _give_up(self) -> None:

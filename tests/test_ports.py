@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.protocol import Factory
@@ -47,8 +48,9 @@ class Case(SynchronousTestCase):
     def descriptor(self, family: int = socket.AF_INET) -> int:
         return socket.socket(family).detach()
 
-    def service(self, description: str, descriptor: int | None) -> PortService:
-        service = PortService(endpoint_of(self.reactor, description, descriptor), Factory(), description)
+    def service(self, description: str, descriptor: int | None, *, owned: bool = True) -> PortService:
+        endpoint = endpoint_of(self.reactor, description, descriptor)
+        service = PortService(endpoint, Factory(), description, owned=owned)
         service.privilegedStartService()
         return service
 
@@ -96,6 +98,25 @@ class AdoptionTests(Case):
         self.assertEqual(0o600, path.stat().st_mode & 0o777)
         service.release()
         self.assertTrue(path.exists())
+
+    def test_unix_of_another(self) -> None:
+        """Who only shares it leaves path and lock; who owns it has the lock, and removes both."""
+        with TemporaryDirectory() as directory:
+            path, lock = Path(directory, "lmtp"), Path(directory, "lmtp.lock")
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(path))
+            lock.symlink_to("1")
+            worker = self.service(f"unix:{path}", os.dup(listener.fileno()), owned=False)
+            self.successResultOf(worker.stopService())
+            self.assertEqual({path, lock}, set(path.parent.iterdir()))
+            successor = self.service(f"unix:{path}", listener.detach(), owned=False)
+            self.assertEqual("1", str(lock.readlink()))
+            successor.own()
+            self.assertEqual(str(os.getpid()), str(lock.readlink()))
+            stopped = successor.stopService()
+            self.reactor.advance(0)
+            self.successResultOf(stopped)
+            self.assertEqual([], list(path.parent.iterdir()))
 
     def test_unix_end(self) -> None:
         """Who has it last removes it."""

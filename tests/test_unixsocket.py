@@ -2,6 +2,7 @@
 
 import os
 import socket
+from errno import EADDRINUSE
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,9 +38,9 @@ class ClearTests(SynchronousTestCase):
         self.assertEqual([], self.clear())
 
     def test_alive(self) -> None:
-        """Where somebody listens all stays, and listening fails as it should."""
+        """Where somebody listens all stays, whoever is in the lock, and the error says so."""
         self.bound().listen()
-        self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
+        self.refused()
 
     def test_busy(self) -> None:
         """Somebody whose backlog is full lives, too."""
@@ -47,15 +48,21 @@ class ClearTests(SynchronousTestCase):
         waiting = socket.socket(socket.AF_UNIX)
         self.addCleanup(waiting.close)
         waiting.connect(str(self.path))
-        self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
+        self.refused()
 
     def test_other_file(self) -> None:
         """What is no socket is none of ours."""
         self.path.write_text("mail")
         self.assertEqual(["lmtp", "lmtp.lock"], self.clear())
 
+    def refused(self) -> None:
+        error = self.assertRaises(OSError, self.clear)
+        self.assertEqual(f"[Errno {EADDRINUSE}] somebody listens there already: '{self.path}'", str(error))
+        self.assertEqual({self.path, self.lock}, set(self.path.parent.iterdir()))
+
     def test_nothing(self) -> None:
-        self.assertEqual(["lmtp.lock"], self.clear())
+        """A lock without a socket is nobody's, whoever has the number in it now."""
+        self.assertEqual([], self.clear())
 
     def test_no_directory(self) -> None:
         """A directory that is missing is named."""

@@ -262,7 +262,9 @@ class DaemonTests(Case):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(server.directory / "lmtp"))
             self.assertTrue(client.recv(1000).startswith(b"220 "))
+        self.assertEqual(str(self.pid), str((server.directory / "lmtp.lock").readlink()))
         self.end(server)
+        self.assertEqual([], list(server.directory.glob("lmtp*")))
 
     @unittest.skipUnless(NOBODY_RUNS_PYTHON, "needs root, and a Python that everybody may run")
     def test_other_user(self) -> None:
