@@ -124,7 +124,7 @@ class Maildir(Plugin):
             delivery.abandon()
             raise
         results = dict(zip(copies, delivery.results, strict=True))
-        files = [result for result in results.values() if isinstance(result, Path)]
+        files = [result for result in results.values() if isinstance(result, str)]
         failed = {address: result for address, result in results.items() if isinstance(result, OSError)}
         if failed and not each:
             return self.refusal(next(iter(failed.values())))

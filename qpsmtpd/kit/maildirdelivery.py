@@ -38,16 +38,21 @@ class _Fate:
 
 
 class _Copy:
-    """A copy of a message on its way: written in ``tmp``, synced, moved to ``new``, and its name synced."""
+    """A copy of a message on its way: written in ``tmp``, synced, moved to ``new``, and its name synced.
 
-    __slots__ = ("_descriptor", "_directory", "_head", "_mode", "_path", "fate", "stays")
+    ``new`` is the directory that readers look into. Paths are text here: to make a `Path` of each took as
+    long as the system calls (measured: 15 of 44 µs for a copy).
+    """
+
+    __slots__ = ("_descriptor", "_directory", "_head", "_mode", "_name", "_path", "fate", "new", "stays")
 
     def __init__(self, directory: Path, head: bytes, mode: int, fate: _Fate) -> None:
         self._directory = directory
         self._head = head
         self._mode = mode
-        self._path: Path | None = None
+        self._name = self._path = ""
         self._descriptor = -1
+        self.new = f"{directory}/new"
         self.fate = fate
         self.stays = False
 
@@ -61,7 +66,8 @@ class _Copy:
 
     def write(self, body: BinaryIO, crlf: bool) -> None:
         """Write where nobody looks."""
-        path = self._directory / "tmp" / unique_name()
+        self._name = unique_name()
+        path = "/".join([str(self._directory), "tmp", self._name])
         self._descriptor = self._within(lambda: os.open(path, _CREATE, 0o600))
         self._path = path
         if self._mode & 0o066:  # which the umask may have taken
@@ -84,21 +90,14 @@ class _Copy:
 
     def move(self) -> None:
         """Show the copy to readers. Nothing is there by its name, which is unique."""
-        assert self._path is not None
-        self._path = self._within(partial(self._path.rename, self.new / self._path.name))
+        path = f"{self.new}/{self._name}"
+        self._within(partial(os.rename, self._path, path))
+        self._path = path
 
     @property
-    def new(self) -> Path:
-        """The directory that readers look into."""
-        return self._directory / "new"
-
-    @property
-    def result(self) -> Path | OSError:
+    def result(self) -> str | OSError:
         """The file, or why there is none."""
-        if self.fate.error is not None:
-            return self.fate.error
-        assert self._path is not None
-        return self._path
+        return self._path if self.fate.error is None else self.fate.error
 
     def close(self) -> None:
         """Close the file."""
@@ -112,7 +111,7 @@ class _Copy:
         if self._path and not (self.stays and self.fate.error is None):
             # What stays in tmp is nobody's message; a reader may have moved what was in new.
             with suppress(OSError):
-                self._path.unlink()
+                Path(self._path).unlink()
 
     def _within(self, step: Callable[[], T]) -> T:
         """Go a step in a Maildir, and make that if it is missing."""
@@ -162,7 +161,7 @@ class Delivery:
             copy.fate.error = OSError(errno.ECANCELED, "nobody waits for the message any more")
 
     @property
-    def results(self) -> list[Path | OSError]:
+    def results(self) -> list[str | OSError]:
         """What became of each copy, when `deliver` has ended: its file, or why there is none."""
         return [copy.result for copy in self.copies]
 
@@ -218,7 +217,7 @@ def _sync(written: list[_Copy]) -> None:
 
 def _sync_names(copies: Sequence[_Copy]) -> None:
     """Have the names of all copies on the disk, with one sync for each directory."""
-    by_directory: dict[Path, list[_Copy]] = {}
+    by_directory: dict[str, list[_Copy]] = {}
     for copy in copies:
         by_directory.setdefault(copy.new, []).append(copy)
     for directory, moved in by_directory.items():
