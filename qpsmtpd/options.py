@@ -71,13 +71,20 @@ class Options(UsageOptions):
         self.started_in = str(Path.cwd())  # twistd may change it
         super().parseOptions(options)
 
+    def parseArgs(self, *words: str) -> None:
+        """Refuse what is no option."""
+        if words:
+            raise UsageError(f"{words[0]!r} is no option; allowed are options only")
+
     def postOptions(self) -> None:
         """Check the numbers."""
         try:
             worker_count(self["workers"] or "1")
         except ValueError as error:
             raise UsageError(f"--workers: {error}") from None
-        for name in ("max-connections", "max-from-ip", "loglevel"):
+        if self["loglevel"] is not None and not re.fullmatch("[0-7]", self["loglevel"]):
+            raise UsageError(f"--loglevel takes a number from 0 to 7, not {self['loglevel']!r}")
+        for name in ("max-connections", "max-from-ip"):
             if self[name] is not None and not re.fullmatch("[0-9]{1,6}", self[name]):
                 raise UsageError(f"--{name} takes a number of at least 0, not {self[name]!r}")
 

@@ -42,6 +42,8 @@ class PortService(StreamServerEndpointService):
     ) -> None:
         super().__init__(endpoint, factory)
         self.description = description
+        self.place = ""
+        """Who asks for it: an option, or a file and its line."""
         self._owned = owned and not isinstance(endpoint, AdoptingEndpoint)
         self._port: Any = None
         self._released = False

@@ -92,13 +92,14 @@ class MailService(MultiService):
         texts = given or config.lines(kind) or ([DEFAULT_LISTEN] if kind == "listen" else [])
         for position, text in enumerate(texts):
             try:
-                self._listen(self._read_listener(text, kind))
+                port = self._listen(self._read_listener(text, kind))
+                port.place = f"--{kind} {text}" if given else str(config.error(kind, text, position))
             except ConfigError as error:
                 if given:
                     raise ConfigError(f"--{kind} {error}") from None
                 raise config.error(kind, str(error), position) from None
 
-    def _listen(self, listener: Listener) -> None:
+    def _listen(self, listener: Listener) -> PortService:
         description = listener.description
         factory: Any = self._factory(listener)
         # Twisted would wrap the factory too, but tell it of a connection too early.
@@ -110,11 +111,14 @@ class MailService(MultiService):
         try:
             endpoint = endpoint_of(self._sockets, place, self.inheritance.sockets.get(description))
         except Exception as error:  # whatever a parser of endpoints stumbles over
-            raise ConfigError(f"{description}: no address to listen on: {error}; {ALLOWED}") from None
+            unknown = place.startswith("systemd:") and isinstance(error, LookupError)
+            why = "systemd has given no such socket" if unknown else f"{error}; {ALLOWED}"
+            raise ConfigError(f"{description}: no address to listen on: {why}") from None
         owned = description not in self.inheritance.sockets
         port = PortService(endpoint, factory, description, owned=owned)
         port.setServiceParent(self)
         self.ports.append(port)
+        return port
 
     def _read_listener(self, text: str, kind: str) -> Listener:
         try:
@@ -147,13 +151,13 @@ class MailService(MultiService):
         self._hears_signals = True
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         signal.signal(signal.SIGUSR2, lambda *_: self.reactor.callFromThread(self.upgrade))
-        try:
-            for port in self.ports:
+        for port in self.ports:
+            try:
                 if port.description not in self.inheritance.sockets:
                     clear_socket(port.endpoint)
-            super().privilegedStartService()
-        except (CannotListenError, OSError, OverflowError) as error:
-            self.refuse(f"cannot listen: {error}")
+                port.privilegedStartService()
+            except (CannotListenError, OSError, OverflowError) as error:
+                self.refuse(f"{port.place}: cannot listen: {error}")
 
     def startService(self) -> None:
         """Serve."""
@@ -182,7 +186,8 @@ class MailService(MultiService):
         try:
             prepare_spool(self.engine.spool, self._spool_mode, lambda text: log.emit(Level.WARN, "%s", text))
         except OSError as error:
-            why = f"{error.filename}: {error.strerror}"
+            reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+            why = f"{error.filename}: {reason}"
             self.refuse(f"--spool {why}" if self._spool_given else str(spool_trouble(self.built.config, why)))
 
     def _open_store(self) -> None:

@@ -40,6 +40,14 @@ class CommandLineTests(ScriptCase):
             self.assertEqual((2, ""), (status, output))
             self.assertIn("no such configuration directory", error)
 
+    def test_impossible_place(self):
+        """A place at which the system does not let anybody look is told in one line."""
+        place = self.directory / ("x" * 300)
+        for words in (["init", place], ["check", place], ["hooks", place], ["plugins", "--config", place]):
+            status, output, error = self.run_command(*words)
+            self.assertEqual((2, ""), (status, output), words)
+            self.assertEqual(f"qpsmtpd: {place}: File name too long\n", error)
+
     def test_strange_file_name(self):
         """A name in no encoding is shown, whatever the terminal can show."""
         (self.directory / os.fsdecode(b"n\xffme")).touch()

@@ -85,7 +85,14 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(["24", "unix:/run/lmtp:mode=660"], options.lmtp)
 
     def test_numbers(self) -> None:
-        for words in (["--max-connections", "x"], ["--max-from-ip", "-1"], ["--loglevel", ""], ["--bogus"]):
+        for words in (
+            ["--max-connections", "x"],
+            ["--max-from-ip", "-1"],
+            ["--loglevel", ""],
+            ["--loglevel", "8"],
+            ["--bogus"],
+            ["word"],
+        ):
             self.assertRaises(UsageError, self.parse, *words)
 
     def test_apart(self) -> None:
@@ -238,6 +245,21 @@ class StartTests(Case):
         self.assertFalse((self.directory / "spool").exists())
         service.startService()
         self.assertEqual(0o700, (self.directory / "spool").stat().st_mode & 0o777)
+
+    def test_cannot_bind(self) -> None:
+        """What keeps a listener from being bound is told with the line or the option that asks for it."""
+        missing = f"unix:{self.directory}/missing/lmtp"
+        told = f"{missing}: cannot listen: [Errno 2] No such file or directory: '{self.directory}/missing'"
+        error = self.assertRaises(SystemExit, self.service("--lmtp", missing).privilegedStartService)
+        self.assertEqual(f"qpsmtpd: --lmtp {told}", str(error))
+        self.write("lmtp", f"# here\n{missing}")
+        error = self.assertRaises(SystemExit, self.service().privilegedStartService)
+        self.assertEqual(f"qpsmtpd: {self.directory}/lmtp:2: {told}", str(error))
+
+    def test_no_systemd(self) -> None:
+        """A socket that systemd has not given is told as such."""
+        error = self.assertRaises(SystemExit, self.service, "--listen", "systemd:domain=INET:index=0")
+        self.assertIn("no address to listen on: systemd has given no such socket", str(error))
 
     def test_no_spool(self) -> None:
         """One that cannot be made stops the start, with the line or the option that asks for it."""

@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, head perhaps, has seen enough; the interpreter must not write the rest when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"qpsmtpd: {place}{error.strerror}", file=sys.stderr)
+        return 2
     return int(status)
 
 
