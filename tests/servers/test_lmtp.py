@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import smtplib
 import ssl
@@ -11,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dovecot import Dovecot
-from harness import ROOT, Server, free_port, need, run, sent_part
+from harness import ROOT, Server, free_port, need, run, sent_part, wait_until
 from postfix import Postfix, swaks
+from processes import children, lives
 
 MESSAGE = "Subject: hello\nFrom: a@example.com\nMessage-Id: <1@example.com>\n\nFirst line\n.dot\n"
 SELECTIVE = '''\
@@ -187,6 +189,22 @@ class SocketTests(unittest.TestCase):
                 self.assertEqual(1, len(send(client, "b")))
             self.assertEqual(-signal.SIGTERM, server.stop())
             self.assertFalse(server.socket.exists() or lock.is_symlink())
+
+    def test_worker_ends(self) -> None:
+        """A worker that ends leaves the socket to the others, and to the one that follows it."""
+        with serving(workers="2\n") as server:
+            with smtplib.LMTP(str(server.socket)):  # somebody serves
+                before = children(server.pid)
+            first = before[0]
+            os.kill(first, signal.SIGTERM)
+            wait_until(lambda: not lives(first), "the worker has ended")
+            for _ in range(5):
+                with smtplib.LMTP(str(server.socket)) as client:
+                    client.ehlo("x")
+                    self.assertEqual(1, len(send(client, "b")))
+            wait_until(lambda: len(set(children(server.pid)) - set(before)) == 1, "another is started")
+            server.stop()
+            self.assertEqual([], list(server.directory.glob("lmtp*")))
 
     def test_second_server(self) -> None:
         """Who lives is not driven away."""
