@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 AUTH_RESULTS = "Authentication-Results"
 _UNFIT = re.compile(r"[^A-Za-z0-9._\[\]:-]")
 _COMMENT = re.compile(r"\([^()]*+\)")
+MAX_NESTED = 10
+"""Comments within comments that anybody means; each costs a pass over the field."""
 
 
 @lru_cache(maxsize=1)
@@ -130,10 +132,12 @@ def rename_foreign_results(header: Header, own: tuple[str, ...]) -> None:
 def _may_claim(value: str, ours: str) -> bool:
     """Tell whether a field may be taken for ours (RFC 8601 section 2.2), in spite of comments and quotes."""
     head = value[:1000].replace("\\", "").replace('"', "")
-    while (shorter := _COMMENT.sub(" ", head)) != head:
-        head = shorter
+    for _ in range(MAX_NESTED):
+        if ")" not in head:
+            break
+        head = _COMMENT.sub(" ", head)
     name, semicolon, _ = head.partition(";")
-    return not semicolon or not name.strip() or ours in name.lower()
+    return not semicolon or not name.strip() or ours in name.lower() or bool(_COMMENT.search(head))
 
 
 def _signs_results(signature: str) -> bool:

@@ -10,7 +10,7 @@ from qpsmtpd import OK, Reply
 from qpsmtpd.connection import TLSInfo
 from qpsmtpd.header import Header
 from qpsmtpd.testing import Server
-from qpsmtpd.trace import AUTH_RESULTS, rename_foreign_results
+from qpsmtpd.trace import AUTH_RESULTS, MAX_NESTED, rename_foreign_results
 
 ATOM = r"[A-Za-z0-9.\-_\[\]:?]+"
 RECEIVED = re.compile(
@@ -214,6 +214,12 @@ class ForgedTests(SynchronousTestCase):
     def test_all(self) -> None:
         """Every one is renamed, not every second."""
         self.assertEqual([], self.left("a; x", "b; y", "c; z", "d; w"))
+
+    def test_nested_comments(self) -> None:
+        """Comments are looked through, but no deeper than anybody means them."""
+        for depth, left in ((MAX_NESTED, 1), (MAX_NESTED + 1, 0)):
+            value = "(" * depth + "a;" + ")" * depth + "x; y"
+            self.assertEqual(left, len(self.left(value, signature="h=authentication-results")), depth)
 
     def test_place(self) -> None:
         """Place and value stay."""
