@@ -20,26 +20,32 @@ class Clients:
     __slots__ = ("_hosts", "_networks", "_patterns")
 
     def __init__(self, lines: Sequence[str]) -> None:
-        self._networks: list[Networks] = []
         self._patterns: list[re.Pattern[str]] = []
         hosts: list[str] = []
+        networks: list[str] = []
+        places: list[int] = []
         for position, line in enumerate(lines):
             text = line.partition("#")[0].strip()
             try:
                 if text.startswith("/"):
                     self._patterns.append(regex(text))
                 elif ADDRESS.fullmatch(text):
-                    self._networks.append(Networks([text], bare_parts=True))
+                    networks.append(text)
+                    places.append(position)
                 elif text:
                     hosts += text, f".{text}"
             except ValueError as error:
                 raise LineError(position, str(error)) from None
         self._hosts = HostPatterns(hosts)
+        try:
+            self._networks = Networks(networks, bare_parts=True)
+        except LineError as error:
+            raise LineError(places[error.position], str(error)) from None
 
     def has(self, address: str, host: str) -> bool:
         """Tell whether a client is on the list, by its address or by its name."""
         return (
             host in self._hosts
-            or any(address in network for network in self._networks)
+            or address in self._networks
             or any(pattern.search(host) for pattern in self._patterns)
         )
