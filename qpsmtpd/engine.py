@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from .config import Config, ConfigError
 from .connection import Connection
-from .corefiles import read_trusted_proxies
+from .kit.match import Compiled, Networks
 from .limits import Limits, read_limits
 from .log import Level, Log
 from .plugin import Services
@@ -49,6 +49,7 @@ class Engine:
         self._due = 0.0
         self.numbers: Iterator[int] = itertools.count(1)
         self._messages = itertools.count(1)
+        self._proxies = Compiled(self.config, "trusted_proxies", Networks)
         self.config.overlay = self._config_hook if registry.has("config") else None
         self.refresh()
 
@@ -65,7 +66,7 @@ class Engine:
         """Read limits and texts from the configuration; ConfigError names what is wrong."""
         self._due = self.now() + REFRESH
         self.limits: Limits = read_limits(self.config)
-        self.trusted_proxies = read_trusted_proxies(self.config)
+        self.trusted_proxies = self._proxies()
         self.me = self.config.value("me")
         self.results_names = self._results_names()
         text = self._greeting_text()
