@@ -15,6 +15,9 @@ from typing import BinaryIO, Final
 CHUNK: Final = 65536
 """Octets handed out at a time."""
 
+SMALL: Final = 512
+"""Octets of a piece that is not kept as it is: Python takes 40 octets more for each."""
+
 
 class Body:
     """Take octets, keep them, and give them back any number of times.
@@ -40,7 +43,7 @@ class Body:
     def __init__(self, directory: Path, threshold: int, on_spool: Callable[[], None] | None = None) -> None:
         self._directory = directory
         self._on_spool = on_spool
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._file: BinaryIO | None = None
         self.threshold = threshold
         self.path: Path | None = None
@@ -61,7 +64,7 @@ class Body:
         if self.failed or not octets:
             return
         if self._file is None:
-            self._pieces.append(octets)
+            self._keep(octets)
             if self.size >= self.threshold:
                 self.spool()
         else:
@@ -122,6 +125,16 @@ class Body:
         if path:
             with suppress(OSError):
                 path.unlink()
+
+    def _keep(self, octets: bytes) -> None:
+        """Hold a piece in memory; however small they come, all take hardly more than their octets."""
+        if len(octets) >= SMALL or not self._pieces:
+            self._pieces.append(octets)
+            return
+        last = self._pieces[-1]
+        if isinstance(last, bytes):
+            last = self._pieces[-1] = bytearray(last)
+        last += octets
 
     def _write_file(self, octets: bytes) -> None:
         assert self._file

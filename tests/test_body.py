@@ -3,6 +3,7 @@
 import errno
 import secrets
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +66,13 @@ class BodyTest(SynchronousTestCase):
         for body in self.bodies(b""):
             body.finish()
             self.assertEqual((0, False, []), (body.size, body.spooled, list(body.chunks())))
+
+    def test_small_pieces(self) -> None:
+        """However small the pieces, they take hardly more memory than their octets."""
+        body = self.body(10**6, b"x" * 2000, *[b"%02d" % (n % 100) for n in range(1000)], b"y" * 2000, b"zz")
+        self.assertLess(sum(map(sys.getsizeof, body._pieces)), 2 * body.size)
+        whole = b"x" * 2000 + b"%02d" * 1000 % tuple(n % 100 for n in range(1000)) + b"y" * 2000 + b"zz"
+        self.assertEqual(whole, b"".join(body.chunks()))
 
     def test_threshold(self) -> None:
         """The file is made when the threshold is reached, and told of once."""
