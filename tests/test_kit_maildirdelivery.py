@@ -18,8 +18,8 @@ from qpsmtpd.kit import maildirdelivery
 from qpsmtpd.kit.maildir import make_maildir
 from qpsmtpd.kit.maildirdelivery import Delivery, deliver, to_lf
 
-HEAD, BODY = b"Subject: x\r\n\r\n", b"line\r\n\r\nlast\r\n"
-WHOLE = b"Subject: x\n\nline\n\nlast\n"
+HEAD, HEADER, BODY = b"Delivered-To: b\r\n", b"Subject: x\r\n\r\n", b"line\r\n\r\nlast\r\n"
+WHOLE = b"Delivered-To: b\nSubject: x\n\nline\n\nlast\n"
 STEPS = ("open", "write", "fsync", "rename", "unlink", "mkdir")
 
 
@@ -42,7 +42,7 @@ class DeliveryTests(SynchronousTestCase):
     def delivery(self, *names: str, **options: Any) -> Delivery:
         """Begin a delivery into these Maildirs."""
         copies = [(self.base / name, HEAD) for name in names or ("a", "b")]
-        return Delivery(copies, io.BytesIO(BODY), **options)
+        return Delivery(copies, HEADER, io.BytesIO(BODY), **options)
 
     def stored(self, part: str = "new") -> list[bytes]:
         """Give the messages that readers see."""
@@ -90,7 +90,7 @@ class DeliveryTests(SynchronousTestCase):
     def test_crlf(self) -> None:
         """With crlf the octets stay."""
         self.delivered(self.delivery("a", crlf=True))
-        self.assertEqual([HEAD + BODY], self.stored())
+        self.assertEqual([HEAD + HEADER + BODY], self.stored())
 
     def test_synced(self) -> None:
         """Each file is synced before one is moved, and each directory once after that, for all deliveries."""
@@ -272,7 +272,7 @@ class DeliveryTests(SynchronousTestCase):
         (self.base / "file").touch()
         for name, fails in (("a", False), ("file/b", True)):
             body = io.BytesIO(BODY)
-            delivery = Delivery([(self.base / name, HEAD)], body)
+            delivery = Delivery([(self.base / name, HEAD)], HEADER, body)
             if fails:
                 self.assertRaises(OSError, self.delivered, delivery)
             else:

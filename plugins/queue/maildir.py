@@ -112,9 +112,11 @@ class Maildir(Plugin):
             return NO_DIRECTORY
         for recipient in nowhere:
             transaction.answer(recipient, NO_DIRECTORY)
+        header = RETURN_PATH.sub(b"", bytes(transaction.header)) + b"\r\n"
         # Opened here: the spool file may be gone when the thread begins.
         body, crlf = transaction.body.open(), self.crlf or transaction.binary
-        delivery = Delivery(list(copies.values()), body, mode=int(self.mode, 8), crlf=crlf, each=each)
+        mode = int(self.mode, 8)
+        delivery = Delivery(list(copies.values()), header, body, mode=mode, crlf=crlf, each=each)
         try:
             if transaction.body.spooled:
                 await self.run_in_thread(deliver, [delivery])
@@ -149,15 +151,14 @@ class Maildir(Plugin):
         return dsn.sys_unspecified("the message could not be stored, please try again later")
 
     def copies(self, transaction: Transaction) -> dict[Address | None, tuple[Path, bytes]]:
-        """Give each copy's Maildir and what stands there above the body; for all, or for each that may be."""
+        """Give each copy's Maildir and what is written on top; for all, or for each that may be."""
         lines = f"Return-Path: {transaction.reverse_path.path}\r\n".encode("utf-8", "surrogateescape")
-        header = RETURN_PATH.sub(b"", bytes(transaction.header or b"")) + b"\r\n"
         addresses = list(dict.fromkeys(recipient.address for recipient in transaction.recipients))
         if not self.parts:
             lines += b"".join(delivered_to(address) for address in reversed(addresses))
-            return {None: (self.base, lines + header)}
+            return {None: (self.base, lines)}
         found = ((address, self.mailbox(address)) for address in addresses)
-        return {address: (path, lines + delivered_to(address) + header) for address, path in found if path}
+        return {address: (path, lines + delivered_to(address)) for address, path in found if path}
 
     def mailbox(self, address: Address) -> Path | None:
         """Give the Maildir of a recipient, None if it would be another directory than the template says."""

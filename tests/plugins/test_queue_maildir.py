@@ -63,6 +63,14 @@ class MaildirTests(SynchronousTestCase):
         )
         self.assertEqual(["pass, 2 copies"], tried.log)
 
+    def test_one_header_for_all(self) -> None:
+        """While copies wait for a thread, the header is in memory once, however many recipients there are."""
+        tried = self.tried("%d/%l", *[f"<{n}@example.org>" for n in range(9)], text=f"A: {'x' * 1000}\n\n")
+        copies = tried.plugin.copies(tried.transaction).values()
+        self.assertLess(sum(len(head) for _, head in copies), 1000)
+        tried.ask("queue")
+        self.assertEqual(9, "".join(self.stored().values()).count("x" * 1000))
+
     def test_mailboxes(self) -> None:
         """Addresses become directories, and never others than the template says."""
         rows = [
