@@ -60,6 +60,11 @@ def read_zones(lines: tuple[str, ...]) -> tuple[Zone, ...]:
     return tuple(zones)
 
 
+def is_special(recipient: Recipient) -> bool:
+    """Tell whether a recipient is for complaints."""
+    return recipient.address.local.lower() in SPECIAL
+
+
 def read_allowed(lines: tuple[str, ...]) -> Networks:
     """Read lines of ``dnsbl_allow``; raises LineError."""
     return Networks(lines, bare_parts=True)
@@ -107,8 +112,7 @@ class DNSBL(Plugin):
 
     def hook_rcpt(self, connection: Connection, transaction: Transaction, recipient: Recipient) -> None:
         """Let those that we refuse reach somebody to complain to, but nobody else along with him."""
-        envelope = [*transaction.recipients, recipient]
-        if all(one.address.local.lower() in SPECIAL for one in envelope):
+        if is_special(recipient) and all(map(is_special, transaction.recipients)):
             self._take_back(connection, transaction)
         else:
             self._mark_again(connection, transaction)

@@ -102,8 +102,9 @@ class Header:
     def remove(self, name: str) -> int:
         """Drop all fields of this name and return how many there were."""
         found = self._find(name)
-        for index in reversed(found):
-            del self._parsed()[index]
+        if found:
+            key = _key(name)
+            self._fields = [field for field in self._parsed() if field[0] != key]
         return len(found)
 
     def rename(self, old: str, new: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,7 +121,7 @@ class _Flight:
     """A question under way and those who wait for it."""
 
     exchange: Exchange
-    waiting: deque[Deferred[Answer]] = field(default_factory=deque)
+    waiting: OrderedDict[Deferred[Answer], None] = field(default_factory=OrderedDict)
 
 
 class Resolver(Lookup):
@@ -186,12 +186,12 @@ class Resolver(Lookup):
 
     def _wait(self, key: tuple[str, str], flight: _Flight) -> Deferred[Answer]:
         waiter: Deferred[Answer] = Deferred(partial(self._leave, key, flight))
-        flight.waiting.append(waiter)
+        flight.waiting[waiter] = None
         return waiter
 
     def _leave(self, key: tuple[str, str], flight: _Flight, waiter: Deferred[Answer]) -> None:
         """Let one asker go; the last one takes the question along."""
-        flight.waiting.remove(waiter)
+        del flight.waiting[waiter]
         if not flight.waiting and self._flights.get(key) is flight:
             del self._flights[key]
             flight.exchange.stop()
@@ -207,7 +207,7 @@ class Resolver(Lookup):
     def _land(self, key: tuple[str, str], answer: Answer) -> None:
         flight = self._flights.pop(key)
         while flight.waiting:  # whoever is told may cancel another who still waits
-            flight.waiting.popleft().callback(answer)
+            flight.waiting.popitem(last=False)[0].callback(answer)
 
     def _cached(self, key: tuple[str, str]) -> Answer | None:
         expires, answer = self._cache.get(key, (0.0, None))
