@@ -11,6 +11,7 @@ pyOpenSSL has no words for it. Where its inner names are not as we know them, bu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from OpenSSL import SSL
@@ -42,10 +43,16 @@ class ShrinkingConnection(SSL.Connection):
         return super().bio_write(buf)
 
     def bio_read(self, bufsiz: int) -> bytes:
-        """Give what is for the client."""
+        """Give all that is for the client, be it more than was asked for: Twisted asks once.
+
+        What it left would never end. TLS answers by itself, a KeyUpdate (RFC 8446 section 4.6.3) with as many
+        octets, and a client may send more of them at once than Twisted takes.
+        """
         octets = super().bio_read(bufsiz)
         if len(octets) > SMALL:
             self._grown = True
+        if len(octets) == bufsiz:
+            octets += self._rest(bufsiz)
         if self._grown and self._changing:
             self._shrink()
         return octets
@@ -54,6 +61,13 @@ class ShrinkingConnection(SSL.Connection):
         """Take note that the client sends no more."""
         self._changing = False
         super().bio_shutdown()
+
+    def _rest(self, bufsiz: int) -> bytes:
+        rest = b""
+        with suppress(SSL.WantReadError):
+            while True:
+                rest += super().bio_read(bufsiz)
+        return rest
 
     def _shrink(self) -> None:
         """Take new buffers, if there is nothing in the old ones; else that is to be tried again."""

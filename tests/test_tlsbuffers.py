@@ -10,11 +10,13 @@ from unittest import SkipTest
 from unittest.mock import patch
 
 from OpenSSL import SSL
+from twisted.internet.testing import StringTransport
 
 from qpsmtpd import tlsbuffers
 from qpsmtpd.tls import ServerTLS
 
-from .test_tls import TLSTestCase, carry, client, shake
+from .test_tls import TLSTestCase, carry, client, layer, shake
+from .tlsrecords import Records, recording_client
 
 MESSAGE = b"line\r\n" * 10_000  # no more than a transport reads at once
 REPLY = b"250 2.0.0 Queued!\r\n"
@@ -125,17 +127,39 @@ class BufferTests(TLSTestCase):
             self.assertEqual(REPLY * -(-len(wire) // 7001), received(peer))
             self.exchange(peer, server, b"QUIT\r\n")
 
-    def test_read_in_pieces(self) -> None:
-        """What is for the client may be taken piece by piece."""
-        peer = client()
-        server = shake(self.tls, peer)
-        self.exchange(peer, server, MESSAGE)
-        server.sendall(MESSAGE)
-        with contextlib.suppress(SSL.WantReadError):
-            while True:
-                peer.bio_write(server.bio_read(1000))
-        self.assertEqual(MESSAGE, received(peer))
-        self.exchange(peer, server, b"QUIT\r\n")
+    def test_read_at_once(self) -> None:
+        """What is for the client is given whole, however little is asked for."""
+        for size in (1000, 1 << 15, 1 << 20):
+            peer = client()
+            server = shake(self.tls, peer)
+            self.exchange(peer, server, MESSAGE)
+            server.sendall(MESSAGE)
+            peer.bio_write(server.bio_read(size))
+            self.assertRaises(SSL.WantReadError, server.bio_read, size)
+            self.assertEqual(MESSAGE, received(peer))
+            self.exchange(peer, server, b"QUIT\r\n")
+
+    def test_key_updates(self) -> None:
+        """What TLS answers by itself goes out at once, however much a client asks for."""
+        peer, keylog = recording_client()
+        transport = StringTransport()
+        server = layer(self.tls.context_factory)
+        server.makeConnection(transport)
+        for _ in range(2):
+            with contextlib.suppress(SSL.WantReadError):
+                peer.do_handshake()
+            server.dataReceived(peer.bio_read(65536))
+            peer.bio_write(transport.value())
+            transport.clear()
+        records = Records(keylog)
+        for _ in range(3):
+            asked = b"".join(records.key_update() for _ in range(2000))
+            self.assertGreater(len(asked), 50_000)
+            server.dataReceived(asked)
+            self.assertGreater(len(transport.value()), len(asked) - 100)
+            transport.clear()
+        server.write(REPLY)
+        self.assertLess(len(transport.value()), 100)
 
     def test_end(self) -> None:
         """Who was told that nothing more comes knows it still when something has been said."""

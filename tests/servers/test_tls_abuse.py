@@ -8,11 +8,16 @@ import struct
 import time
 import unittest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from harness import ROOT, Server, running, wait_until
+from OpenSSL import SSL
 from test_abuse import MAX_GROWTH, MEGABYTE, status
 from test_leaks import INSPECT, descriptors, inspect, resident, talk
+
+from tests.tlsrecords import Records, recording_client
 
 FLOOD = 300
 HANDSHAKE_TIMEOUT = 60
@@ -167,6 +172,42 @@ class MemoryTests(Case):
                 client.sendall(b"x" * MEGABYTE)
             client.sendall(b"\r\nQUIT\r\n")
             self.assertEqual([b"500 5.5.2", b"221 2.0.0"], [line[:9] for line in client.makefile("rb")])
+        self.assertLess(self.grown(), MAX_GROWTH)
+
+    def updating(self) -> tuple[socket.socket, Records]:
+        """Shake hands; give what makes records from there on."""
+        client, (peer, keylog) = self.connect(), recording_client()
+        done = False
+        while not done:
+            with suppress(SSL.WantReadError):
+                peer.do_handshake()
+                done = True
+            client.sendall(peer.bio_read(65536))
+            if not done:
+                peer.bio_write(client.recv(65536))
+        return client, Records(keylog)
+
+    def test_key_updates(self) -> None:
+        """Who asks for other keys again and again costs no memory, and has all the answers."""
+        client, records = self.updating()
+        with ThreadPoolExecutor() as threads:
+            reading = threads.submit(everything, client)
+            asked = 0
+            for _ in range(5):
+                octets = b"".join(records.key_update() for _ in range(40_000))
+                client.sendall(octets + records.record(b"NOOP\r\n"))
+                asked += len(octets)
+            client.sendall(records.record(b"QUIT\r\n"))
+            self.assertGreater(len(reading.result()), asked)
+        self.assertLess(self.grown(), MAX_GROWTH)
+
+    def test_key_updates_never_reading(self) -> None:
+        """Nor does who does not read the answers."""
+        client, records = self.updating()
+        client.settimeout(2)
+        with self.assertRaises(OSError):
+            for _ in range(300):
+                client.sendall(b"".join(records.key_update() for _ in range(2000)))
         self.assertLess(self.grown(), MAX_GROWTH)
 
     def test_never_reading(self) -> None:
