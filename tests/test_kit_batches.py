@@ -62,6 +62,23 @@ class BatchesTests(SynchronousTestCase):
         self.assertEqual("d", self.end())
         self.successResultOf(later)
 
+    def test_no_thread(self) -> None:
+        """A batch for which there is no thread has failed; the next ones have theirs."""
+        first = self.batches.add("a")
+        waiting = [self.batches.add(letter) for letter in "bcdef"]
+        run, self.batches.run_in_thread = self.batches.run_in_thread, self.no_thread
+        self.end()
+        self.successResultOf(first)
+        for one in [*waiting, self.batches.add("g")]:
+            self.failureResultOf(one, RuntimeError)
+        self.batches.run_in_thread = run
+        later = self.batches.add("h")
+        self.assertEqual("h", self.end())
+        self.successResultOf(later)
+
+    def no_thread(self, work: Any, batch: list[str]) -> Deferred[Any]:
+        raise RuntimeError("can't start new thread")
+
     def test_cancelled(self) -> None:
         """Who waits no more disturbs nobody."""
         one, other = self.batches.add("a"), self.batches.add("b")

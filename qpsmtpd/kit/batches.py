@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -41,7 +41,9 @@ class Batches(Generic[T]):
         self._busy = bool(batch)
         if batch:
             items = [item for item, _ in batch]
-            self.run_in_thread(self._work, items).addBoth(self._end, [done for _, done in batch])
+            # It raises if the system has no thread to give.
+            working = maybeDeferred(self.run_in_thread, self._work, items)
+            working.addBoth(self._end, [done for _, done in batch])
 
     def _end(self, result: Failure | None, batch: list[Deferred[None]]) -> None:
         self._begin()  # first, so that the thread works while these are told
