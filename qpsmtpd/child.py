@@ -21,6 +21,7 @@ _LONGEST = 256 * 1024  # octets of a line; a traceback may be long
 class Child(ProcessProtocol):
     """Calls ``ready`` once, ``taken`` when a successor has taken over, and ``ended`` at the end.
 
+    ``exited`` is called when what was started is gone; it may have left another process to speak for it.
     `why` is what can be said about the end.
     """
 
@@ -31,14 +32,16 @@ class Child(ProcessProtocol):
         ready: Callable[[Child], None],
         ended: Callable[[Child], None],
         taken: Callable[[Child], None] = lambda _: None,
+        exited: Callable[[Child], None] = lambda _: None,
     ) -> None:
         self._ready = ready
         self._taken = taken
         self._ended = ended
+        self._exited = exited
         self._lines = b""
         self._last_error = self._failed = ""
         self.pid = 0
-        self.is_ready = False
+        self.is_ready = self.has_exited = False
         self.why = ""
 
     def start(self, reactor: Any, command: list[str], inheritance: Inheritance, path: str | None) -> None:
@@ -50,8 +53,9 @@ class Child(ProcessProtocol):
         self.pid = process.pid or 0  # it may have ended already
 
     def tell(self, word: str) -> None:
-        """Say a line to it."""
-        self.transport.writeToChild(FROM_PARENT, word.encode() + b"\n")
+        """Say a line to it, if it still hears."""
+        with suppress(KeyError):  # it is dying, and Twisted has seen the pipe's end first
+            self.transport.writeToChild(FROM_PARENT, word.encode() + b"\n")
 
     def leave(self) -> None:
         """Let it live on by itself."""
@@ -90,6 +94,12 @@ class Child(ProcessProtocol):
             self.is_ready = True
             self.pid = int(rest)
             self._ready(self)
+
+    def processExited(self, reason: Failure) -> None:
+        """Tell it; its pipes may be open."""
+        del reason
+        self.has_exited = True
+        self._exited(self)
 
     def processEnded(self, reason: Failure) -> None:
         """Find words for the end."""

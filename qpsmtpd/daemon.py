@@ -40,6 +40,7 @@ def makeService(options: Options, reactor: Any = None) -> MailService:
     inheritance = Inheritance.take(os.environ)
     if inheritance is None:
         service = _build(options, reactor)
+        service.serving.addCallback(lambda _: notify("READY=1"))
     else:
         # It is the user already that twistd is to become.
         warnings.filterwarnings("ignore", "tried to drop privileges")
@@ -48,7 +49,6 @@ def makeService(options: Options, reactor: Any = None) -> MailService:
             service = _build(options, reactor, inheritance)
         Successor(service, options, parent)
     service.upgrade = Upgrade(service, options).begin
-    service.serving.addCallback(lambda _: notify("READY=1"))
     return service
 
 

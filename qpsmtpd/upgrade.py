@@ -1,15 +1,16 @@
 """Handing the sockets to a server that is started from the code and the configuration on the disk.
 
 The old server starts the new one with its own command line, and goes on. When the new one serves, it says
-so, is told ``go``, takes the pid file over and says ``taken``; then the old one accepts no more, and ends
-with its sessions. If the new one ends before that, the old one is still the server; if the old one does, none
-is.
+so, is made nobody's child, is told ``go``, takes the pid file over and says ``taken``; then the old one
+accepts no more, and ends with its sessions. If the new one ends before that, the old one is still the server;
+if the old one does, none is.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,22 @@ from .service import MailService
 
 PATIENCE: Final = 120.0
 """Seconds that a new server may take until it serves."""
+
+BETWEEN: Final = """\
+import os, signal, sys
+pid = os.fork()
+if not pid:
+    os.execv(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+if status < 0:
+    os.kill(os.getpid(), -status)
+os._exit(status)"""
+"""A process between the old server and the new one, which ends as that does.
+
+Killed, it leaves the new server to systemd. Of a main process that is not its child systemd does not hear the
+end, nor does it wait for it: `systemctl stop` would kill the server at once.
+"""
 
 _NO_PIDFILE: Final = "--pidfile="
 
@@ -57,11 +74,11 @@ class Upgrade:
         options, service = self._options, self._service
         if os.getpid() == 1:
             raise LookupError("process 1 cannot be replaced: its end is that of the container")
-        command = command_of_successor(options)
+        command = [sys.executable, "-ISc", BETWEEN, *command_of_successor(options)]
         self._pidfile = pidfile_of(options)
         sockets = {port.description: port.share() for port in service.ports}
         append_to_log(options)
-        self._child = Child(self._ready, self._ended, self._taken)
+        self._child = Child(self._ready, self._ended, self._taken, self._exited)
         self._log(Level.NOTICE, "starting another server to take over")
         path, _ = options.way_back()
         self._child.start(service.reactor, command, Inheritance(sockets, pidfile=self._pidfile), path)
@@ -70,7 +87,13 @@ class Upgrade:
     def _ready(self, child: Child) -> None:
         if self._service.ending:
             child.leave()
+        elif child.has_exited:  # a daemon is nobody's child already
+            child.tell("go")
         else:
+            child.kill(signal.SIGKILL)
+
+    def _exited(self, child: Child) -> None:
+        if child.is_ready:
             child.tell("go")
 
     def _taken(self, child: Child) -> None:
@@ -89,7 +112,8 @@ class Upgrade:
             self._timer.cancel()
         if child.is_ready and self._pidfile:
             write_pid(Path(self._pidfile))  # it may have been told to go
-        self._log(Level.ERROR, "the upgrade failed, and this server goes on: the new one %s", child.why)
+        why = "ended before it had taken over" if child.is_ready else child.why
+        self._log(Level.ERROR, "the upgrade failed, and this server goes on: the new one %s", why)
 
     def _log(self, level: Level, text: str, *values: object) -> None:
         self._service.engine.log.emit(level, text, *values)

@@ -29,7 +29,7 @@ class Process:
         self.given = given
         self.signals: list[int] = []
         self.told: list[bytes] = []
-        self.over = False
+        self.over = self.deaf = False
         child.makeConnection(self)  # type: ignore[arg-type]
 
     def signalProcess(self, number: int) -> None:
@@ -39,6 +39,8 @@ class Process:
 
     def writeToChild(self, descriptor: int, octets: bytes) -> None:
         assert descriptor == FROM_PARENT
+        if self.deaf:
+            raise KeyError(descriptor)  # as Twisted does
         self.told.append(octets)
 
     def says(self, text: str) -> None:
@@ -202,6 +204,16 @@ class EndTests(Case):
             process.end(1)
         self.successResultOf(self.stop())
         self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_finish_dying(self) -> None:
+        """One whose pipe has ended, but whose end was not heard yet, keeps nobody from finishing."""
+        self.start()
+        self.processes[0].deaf = True
+        finished = self.workers.finish()
+        self.assertEqual([b"finish\n"], self.processes[1].told)
+        for process in self.processes:
+            process.end()
+        self.successResultOf(finished)
 
     def test_finish(self) -> None:
         """They may finish their sessions; TERM may follow."""
