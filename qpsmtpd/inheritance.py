@@ -41,6 +41,8 @@ class Inheritance:
     directory: str = ""
     """Where the server runs, if that is not where it was started."""
     pidfile: str = ""
+    errors: int = 2
+    """Our descriptor for what the child's standard error will be when it is ready."""
 
     @property
     def is_worker(self) -> bool:
@@ -55,9 +57,9 @@ class Inheritance:
             ERRORS: "r",
             FROM_PARENT: "w",
             TO_PARENT: "r",
-            KEPT_ERRORS: 2,
+            KEPT_ERRORS: self.errors,
         }
-        values = asdict(self)
+        values = {**asdict(self), "errors": KEPT_ERRORS}
         values["sockets"] = dict(self.sockets)
         for number, (name, ours) in enumerate(self.sockets.items(), _FIRST):
             values["sockets"][name] = number

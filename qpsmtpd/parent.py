@@ -71,7 +71,6 @@ class Parent(LineOnlyReceiver):
     def ready(self) -> None:
         """Say that we serve; from now on errors go where the server's go."""
         os.dup2(KEPT_ERRORS, ERRORS)
-        os.close(KEPT_ERRORS)
         self.say(f"ready {os.getpid()}")
 
     def leave(self) -> None:

@@ -30,7 +30,9 @@ class Supervisor(MailService):
         super().__init__(options, reactor, inheritance)
         command = [sys.executable, "-c", WORKER, *options.words]
         ledger = Ledger.create(count, self._max_connections)
-        self.workers = Workers(reactor, self.engine.log, command, ledger, options.way_back)
+        self.workers = Workers(
+            reactor, self.engine.log, command, ledger, options.way_back, errors=self.inheritance.errors
+        )
 
     def serve(self) -> None:
         """Start the workers, as the user that twistd has become, when their end can be heard."""

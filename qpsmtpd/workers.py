@@ -42,6 +42,8 @@ class Workers:
         command: Sequence[str],
         ledger: Ledger,
         way_back: Callable[[], tuple[str | None, str]] = lambda: (None, ""),
+        *,
+        errors: int = 2,
     ) -> None:
         self.reactor = reactor
         self.log = log
@@ -50,6 +52,7 @@ class Workers:
         self._command = list(command)
         self._ledger = ledger
         self._way_back = way_back
+        self._errors = errors
         self._sockets: dict[str, int] = {}
         self._places = [Worker(number) for number in range(ledger.columns)]
         self._ending = False
@@ -103,6 +106,7 @@ class Workers:
             ledger.columns,
             ledger.capacity,
             directory=directory,
+            errors=self._errors,
         )
         try:
             child.start(self.reactor, self._command, inheritance, path)

@@ -194,6 +194,18 @@ class UpgradeTests(Case):
         self.assertEqual(2, len(server.messages()))
         self.end(server)
 
+    def test_workers_log(self) -> None:
+        """What workers write to standard error does not end with the old server."""
+        server = self.start({"workers": "2\n"})
+        for number in range(2):
+            old = self.upgrade()
+            wait_until(lambda o=old: not lives(o), "the old server has ended")
+            with smtplib.SMTP("127.0.0.1", server.port, timeout=30) as client:
+                client.ehlo(f"client{number}.example.com")
+            line = f"dispatching EHLO client{number}.example.com"
+            wait_until(lambda n=line: n in self.log.read_text(), "the log says so")
+        self.end(server)
+
     def test_idle_sessions_end(self) -> None:
         """A session that does nothing is told to go when the time of grace is over."""
         server = self.start({"shutdown_grace": "1\n"})
