@@ -41,7 +41,7 @@ class InitTests(ScriptCase):
         (source / "ssl").mkdir(parents=True)
         for name in ("plugins", "ssl/qpsmtpd-server.key"):
             (source / name).write_text("x\n")
-        written = {path.name for path in init.contents(source, Path("/new"))}
+        written = {path.name for path in init.contents(source, Path("/new"), Path("/new"))}
         self.assertEqual({"plugins", "spool_dir"}, written)
 
     def test_passwords(self):
@@ -57,6 +57,18 @@ class InitTests(ScriptCase):
         self.assertIn(f"tls {ssl}.crt {ssl}.key self_signed", plugins)
         self.assertIn(f"queue/maildir {self.new}/mail", plugins)
         self.assertEqual(f"{self.new}/spool", (self.new / "spool_dir").read_text().splitlines()[-1])
+
+    def test_state(self):
+        """A server that may not write to its configuration has another directory for what it writes."""
+        state = self.new.with_name("state")
+        self.assertEqual(0, self.run_command("init", self.new, "--state", state)[0])
+        plugins = (self.new / "plugins").read_text().splitlines()
+        ssl = state / "ssl/qpsmtpd-server"
+        self.assertIn(f"tls {ssl}.crt {ssl}.key self_signed", plugins)
+        self.assertIn(f"queue/maildir {state}/mail", plugins)
+        self.assertEqual(f"{state}/spool", (self.new / "spool_dir").read_text().splitlines()[-1])
+        for path in self.new.rglob("*"):
+            self.assertFalse(path.is_file() and f" {self.new}/" in path.read_text(), path)
 
     def test_output(self):
         """It prints what it wrote, and the next commands, ready to be copied."""
@@ -100,6 +112,13 @@ class InitTests(ScriptCase):
             status, output, error = self.run_command("init", place)
             self.assertEqual((1, ""), (status, output), place)
             self.assertIn(expected, error)
+        for place, expected in [
+            (self.new, "is not a directory"),
+            (self.new.with_name("ü"), "must be printable ASCII without quotes"),
+        ]:
+            status, output, error = self.run_command("init", self.new.with_name("y"), "--state", place)
+            self.assertEqual((1, ""), (status, output), place)
+            self.assertIn(expected, error)
         self.assertEqual([self.new], list(self.new.parent.iterdir()))
 
     def test_lines(self):
@@ -123,7 +142,7 @@ class InitTests(ScriptCase):
         source.mkdir()
         for name in ("plugins", "plugins~", ".hidden", "me"):
             (source / name).write_text("x\n")
-        files = init.contents(source, Path("/d"))
+        files = init.contents(source, Path("/d"), Path("/d"))
         self.assertEqual(
             {Path("/d/plugins"): "x\n", Path("/d/me"): "x\n", Path("/d/spool_dir"): "/d/spool\n"}, files
         )

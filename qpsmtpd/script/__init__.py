@@ -59,6 +59,9 @@ def make_parser() -> ArgumentParser:
 
     command = _command(commands, "init", init, init.run)
     command.add_argument("directory", metavar="DIR", type=Path, help="where; no file is written over")
+    command.add_argument(
+        "--state", metavar="DIR", type=Path, help="where mail, certificate and spool will be [DIR]"
+    )
 
     for name, module in (("check", check), ("hooks", hooks)):
         command = _command(commands, name, module, module.run)

@@ -24,10 +24,11 @@ SECRET = frozenset({"flat_auth_pw"})
 def run(arguments: Namespace) -> int:
     """Write everything, or nothing if a file is there already; say what was written and what comes next."""
     directory: Path = arguments.directory.absolute()
-    if trouble := _trouble(directory):
+    state: Path = (arguments.state or directory).absolute()
+    if trouble := _trouble(directory) or _trouble(state):
         print(f"qpsmtpd: {trouble}", file=sys.stderr)
         return 1
-    files = contents(shipped("config"), directory)
+    files = contents(shipped("config"), directory, state)
     existing = [path for path in files if path.exists() or path.is_symlink()]
     for path in existing:
         print(f"qpsmtpd: {shown(path)} exists; nothing was written", file=sys.stderr)
@@ -56,8 +57,8 @@ def _trouble(directory: Path) -> str:
     return ""
 
 
-def contents(source: Path, directory: Path) -> dict[Path, str]:
-    """Give the text of every file to write, by its path."""
+def contents(source: Path, directory: Path, state: Path) -> dict[Path, str]:
+    """Give the text of every file to write, by its path; what the server writes will be in ``state``."""
     texts = {
         path.relative_to(source): path.read_text("utf-8")
         for path in sorted(source.rglob("*"))
@@ -67,13 +68,13 @@ def contents(source: Path, directory: Path) -> dict[Path, str]:
     }
     plugins, spool = Path("plugins"), Path("spool_dir")
     lines = texts[plugins].splitlines(keepends=True)
-    texts[plugins] = "".join(settled(line, directory) for line in lines)
-    texts[spool] = f"{texts.get(spool, '')}{directory / 'spool'}\n"
+    texts[plugins] = "".join(settled(line, state) for line in lines)
+    texts[spool] = f"{texts.get(spool, '')}{state / 'spool'}\n"
     return {directory / name: text for name, text in texts.items()}
 
 
 def settled(line: str, directory: Path) -> str:
-    """Make what a plugin line leaves to the working directory a place below the new directory."""
+    """Make what a plugin line leaves to the working directory a place below a directory."""
     match split_words(line):
         case ["queue/maildir", mail, *rest]:
             words = ["queue/maildir", str(directory / mail), *rest]
