@@ -89,7 +89,7 @@ _ALL = (
     _asked("noop", "argument"),
     _asked("help", "argument"),
     _asked("quit"),
-    _asked("unrecognized_command", "command", "argument"),
+    _asked("unrecognized_command", "command", "argument", "secret"),
     _told("reset_transaction"),
     _told("disconnect"),
     _told("post-connection"),

@@ -254,7 +254,7 @@ async def _not_implemented(session: Session, argument: str) -> Reply:
 
 
 async def _unrecognized(session: Session, verb: str, argument: str) -> Reply:
-    answer = await session.ask("unrecognized_command", verb.lower(), argument)
+    answer = await session.ask("unrecognized_command", verb.lower(), argument, session.after_auth)
     return denial("unrecognized_command", answer) or UNRECOGNIZED
 
 

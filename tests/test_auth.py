@@ -1,6 +1,7 @@
 """AUTH: who may try, the exchange, what success means and what failure costs."""
 
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +16,11 @@ def encoded(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
+LISTENERS = [
+    path.stem
+    for path in Path(__file__).parents[1].glob("plugins/*.py")
+    if "hook_unrecognized_command" in path.read_text()
+]
 PLAIN = "AUTH PLAIN " + encoded("\0joe\0secret")
 
 
@@ -243,3 +249,37 @@ class RedactedTests(SynchronousTestCase):
         )
         for verb, argument, shown in rows:
             self.assertEqual(shown, redacted(verb, argument))
+
+
+class SecretTests(SynchronousTestCase):
+    """What a client goes on to say when its AUTH was refused is its password, and nobody logs it."""
+
+    def log(self, *lines: str) -> list[str]:
+        """Give all that the plugins which hear of unknown commands log of a session, in lower case."""
+        self.told: list[bool] = []
+
+        def hear(secret: bool) -> None:
+            self.told.append(secret)
+
+        server = Server(
+            [f"{name} loglevel 0" for name in LISTENERS],
+            hooks={"auth": lambda: DENY, "unrecognized_command": hear},
+            config={"reverse_dns": "0"},
+        )
+        server.connect().say("EHLO x", *lines)
+        return [str(line).lower() for line in server.log]
+
+    def test_no_plugin_logs_it(self) -> None:
+        """Nor do plugins, who are told; a command after the next good one may be seen."""
+        self.assertIn("count_unrecognized_commands", LISTENERS)
+        secret = encoded("secret")
+        for refused in (
+            ["AUTH LOGIN", encoded("joe") + "!"],
+            ["AUTH LOGIN", encoded("joe"), encoded("wrong")],
+            ["AUTH UNHEARD-OF"],
+            [f"AUTH\tPLAIN\t{secret}"],
+        ):
+            log = self.log(*refused, secret, "NOOP", "foo")
+            self.assertEqual([], [line for line in log if secret.lower() in line])
+            self.assertTrue(any("'foo'" in line for line in log), log)
+            self.assertEqual([True, False], self.told[-2:])

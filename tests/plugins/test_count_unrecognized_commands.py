@@ -43,6 +43,12 @@ class CountUnrecognizedCommandsTests(SynchronousTestCase):
         self.tried.ask("unrecognized_command", command="foo")
         self.assertEqual(["'foo', (1)", "fail, 2 unrecognized commands"], self.tried.log)
 
+    def test_secret(self) -> None:
+        """What may be a password is not shown."""
+        tried = Tried("count_unrecognized_commands")
+        tried.ask("unrecognized_command", command="c2vjcmv0", secret=True)
+        self.assertEqual(["'<redacted>', (1)"], tried.log)
+
     def test_argument(self) -> None:
         """What is no number, and a second word, stop the start."""
         for words in ("four", "-1", "4 5"):
