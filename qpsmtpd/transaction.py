@@ -116,7 +116,7 @@ class Transaction:
         elsewhere, for another outcome, for what no reply can hold, for a recipient that was answered already
         or that the client has not named.
         """
-        if self.verdicts is None or recipient not in self.accepted:
+        if self.verdicts is None or not self.verdicts.concern(recipient, self.accepted):
             raise ValueError(f"{recipient!r} is nobody to whom the client wants an answer now")
         self.verdicts.note(recipient, outcome)
 

@@ -36,13 +36,20 @@ _ALONE = {Code.DENY_DISCONNECT: Code.DENY, Code.DENYSOFT_DISCONNECT: Code.DENYSO
 class Verdicts:
     """The answers that single recipients of a message have got; ``replies`` are those that count."""
 
-    __slots__ = ("_hook", "_pending", "judge", "replies")
+    __slots__ = ("_accepted", "_hook", "_pending", "judge", "replies")
 
     def __init__(self) -> None:
         self.replies: dict[Recipient, Reply] = {}
         self.judge = ""  # the plugin that spoke last
+        self._accepted: frozenset[Recipient] | None = None  # the transaction's, when anybody is answered
         self._hook = ""  # that is being asked
         self._pending: dict[Recipient, Outcome | Rejection] = {}  # of the plugin that is being asked
+
+    def concern(self, recipient: Recipient, accepted: Sequence[Recipient]) -> bool:
+        """Tell whether a recipient is one of the accepted ones, which stay the same."""
+        if self._accepted is None:
+            self._accepted = frozenset(accepted)
+        return recipient in self._accepted
 
     def note(self, recipient: Recipient, answer: Outcome | Rejection) -> None:
         """Take what a plugin says; see `Transaction.answer`."""

@@ -1,8 +1,8 @@
 """What one more costs beside many, counted instead of timed: lines of Python, here and in libraries.
 
 One more session, recipient, piece of a message, entry of a list, question must not cost more because there
-are many already; else what each of them costs grows with all of them. What C code does in one step, as
-`list.remove` does, is not seen: think of it where you write it.
+are many already; else what each of them costs grows with all of them. What C code does, as `list.remove`,
+is not seen unless it compares what is `Compared`: think of it where you write it.
 """
 
 import os
@@ -24,7 +24,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from qpsmtpd import DECLINED, OK
+import qpsmtpd.kit.dns
+from qpsmtpd import DECLINED, OK, Address, Recipient, Transaction
 from qpsmtpd.config import Config
 from qpsmtpd.connection import Connection
 from qpsmtpd.engine import Engine
@@ -42,6 +43,7 @@ from qpsmtpd.registry import Registry
 from qpsmtpd.testing import Server
 from qpsmtpd.testing.server import make_services
 from qpsmtpd.trace import MAX_NESTED, rename_foreign_results
+from qpsmtpd.verdicts import Verdicts
 
 FEW, MANY = 20, 1000
 ROOM = 1.2
@@ -69,6 +71,24 @@ class Steps:
         return self._step
 
 
+class Compared:
+    """Lets it be seen when a list is looked through for something: in C each comparison is a call."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class ComparedRecipient(Compared, Recipient):
+    pass
+
+
+class ComparedDeferred(Compared, Deferred[Any]):
+    pass
+
+
 class Reactor(ReactorBase):
     """A reactor's timers, as the real one has them; its time stands still."""
 
@@ -83,7 +103,7 @@ class Reactor(ReactorBase):
         self._insertNewDelayedCalls()
 
     def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
-        for other in self._pendingTimedCalls:  # where Twisted does this nobody counts the steps
+        for other in self._pendingTimedCalls:  # Twisted looks for it in C
             if other is delayedCall:
                 break
 
@@ -200,6 +220,19 @@ class MessageTests(ScaleTests):
         def prepare(number: int) -> Act:
             client = self.talk(*["RCPT TO:<b@example.org>"] * number, plugins=plugins)
             return lambda: self.assertIn("250 ", client.say("RCPT TO:<c@example.org>"))
+
+        self.judge(prepare)
+
+    def test_answers(self) -> None:
+        """To single recipients."""
+
+        def prepare(number: int) -> Act:
+            transaction = Transaction()
+            recipients = [ComparedRecipient(Address("a", "example.org")) for _ in range(number)]
+            transaction.accepted += recipients
+            transaction.verdicts = Verdicts()
+            transaction.verdicts._hook = "queue"
+            return lambda: transaction.answer(recipients.pop(), OK)
 
         self.judge(prepare)
 
@@ -360,16 +393,31 @@ class KeptTests(ScaleTests):
 
     def test_questions(self) -> None:
         """To the DNS, one that is answered nowhere."""
-        self.patch(dns_exchange, "socket", lambda family, kind: mock.Mock())
 
         def prepare(number: int) -> Act:
-            reactor: Any = Reactor()
-            directlyProvides(reactor, IReactorFDSet)
-            reactor.addReader = reactor.removeReader = lambda reader: None
-            resolver = Resolver(reactor, [("192.0.2.53", 53)], hosts="/none", resolv_conf="/none")
+            resolver = self.resolver()
             for n in range(number):
                 resolver.a(f"h{n}.example")
-            reactor.settle()
             return lambda: resolver.a("more.example").addErrback(lambda _: None).cancel()
 
         self.judge(prepare)
+
+    def test_same_question(self) -> None:
+        """To the DNS, that is answered nowhere."""
+        self.patch(qpsmtpd.kit.dns, "Deferred", ComparedDeferred)
+
+        def prepare(number: int) -> Act:
+            resolver = self.resolver()
+            for _ in range(number):
+                resolver.a("a.example")
+            return lambda: resolver.a("a.example").addErrback(lambda _: None).cancel()
+
+        self.judge(prepare)
+
+    def resolver(self) -> Resolver:
+        """Make a resolver whose servers are silent."""
+        self.patch(dns_exchange, "socket", lambda family, kind: mock.Mock())
+        reactor: Any = Reactor()
+        directlyProvides(reactor, IReactorFDSet)
+        reactor.addReader = reactor.removeReader = lambda reader: None
+        return Resolver(reactor, [("192.0.2.53", 53)], hosts="/none", resolv_conf="/none", max_queries=2000)
