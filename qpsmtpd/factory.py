@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -257,4 +257,8 @@ class Connections:
 
 def address_of(text: str) -> str:
     """Give an address without scope and as IPv4 where it is that; a UNIX socket's client is local."""
-    return text.partition("%")[0].removeprefix("::ffff:") or "127.0.0.1"
+    address = text.partition("%")[0]
+    if address.startswith("::ffff:"):
+        # RFC 4291 section 2.5.5.2, however it is written: a balancer's headers hold numbers.
+        address = str(IPv6Address(address).ipv4_mapped or address)
+    return address or "127.0.0.1"

@@ -90,6 +90,8 @@ class EmbeddingTests(SynchronousTestCase):
         rows = (
             (UNIXAddress("/x"), "127.0.0.1"),
             (IPv6Address("TCP", "::ffff:192.0.2.1", 5), "192.0.2.1"),
+            (IPv6Address("TCP", "::ffff:c000:201", 5), "192.0.2.1"),
+            (IPv6Address("TCP", "::ffff:0:c000:201", 5), "::ffff:0:c000:201"),
             (IPv6Address("TCP", "fe80::1%eth0", 5), "fe80::1"),
         )
         for peer, address in rows:

@@ -16,6 +16,7 @@ from .test_kit_smtpout_tls import certificate
 from .wires import TLSClient, TLSTransport
 
 HEADER = b"PROXY TCP4 192.0.2.77 192.0.2.25 5555 25\r\n"
+MAPPED = bytes(10) + b"\xff\xff\xc0\x00\x02\x4d"
 TRUSTED = "192.168.1.0/24"
 LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
@@ -130,6 +131,15 @@ class ProxiedTests(SynchronousTestCase):
             self.client = self.proxied()
             self.client.say(header)
             self.assertEqual(trusted, "250-XCLIENT" in self.client.say(b"EHLO x\r\n"), header)
+
+    def test_mapped(self) -> None:
+        """A client of IPv4 has its usual address behind a balancer that listens for both families at once."""
+        binary = b"\r\n\r\n\x00\r\nQUIT\n\x21\x21\x00\x24" + 2 * MAPPED + b"\x15\xb3\x00\x19"
+        for header in (b"PROXY TCP6 ::ffff:192.0.2.77 ::FFFF:c000:0219 5555 25\r\n", binary):
+            self.client.transport.end()
+            self.client = self.proxied()
+            self.assertEqual("220", self.client.say(header)[:3])
+        self.assertEqual(["192.0.2.77"] * 2, self.seen)
 
     def test_octet_by_octet(self) -> None:
         for octet in HEADER + b"QUIT\r\n":

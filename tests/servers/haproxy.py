@@ -18,20 +18,23 @@ defaults
 """
 LISTEN = """\
 listen port{port}
-    bind 127.0.0.1:{port}
+    bind {address}:{port}
     server qpsmtpd 127.0.0.1:{behind} {option}
 """
 
 
 class HAProxy:
-    """One instance; ``places`` are a port to send clients to and an option of ``server`` each."""
+    """One instance; ``places`` are a port to send clients to and an option of ``server`` each.
 
-    def __init__(self, *places: tuple[int, str]) -> None:
+    ``address`` is where it listens; with one of IPv6, IPv4 clients have addresses of IPv6, too.
+    """
+
+    def __init__(self, *places: tuple[int, str], address: str = "127.0.0.1") -> None:
         need("haproxy")
         self.directory = Path(tempfile.mkdtemp(prefix="haproxy-"))
         self.ports = [free_port() for _ in places]
         listens = [
-            LISTEN.format(port=port, behind=behind, option=option)
+            LISTEN.format(address=address, port=port, behind=behind, option=option)
             for port, (behind, option) in zip(self.ports, places, strict=True)
         ]
         (self.directory / "haproxy.cfg").write_text("".join([CONFIG, *listens]))

@@ -50,6 +50,19 @@ class HAProxyTests(unittest.TestCase):
                     self.assertIn(b"[127.0.0.9]", secret.ehlo()[1])
                     secret.quit()
 
+    def test_both_families(self) -> None:
+        """Where HAProxy listens for IPv6 and IPv4 at one socket, a client of IPv4 has its usual address."""
+        behind = free_port()
+        config = {**QUIET, "listen": f"haproxy:tcp:{behind}:interface=127.0.0.1\n", "reverse_dns": "1\n"}
+        with running(config, port=behind):
+            for version in VERSIONS:
+                with (
+                    self.subTest(version),
+                    HAProxy((behind, version), address="ipv6@::ffff:127.0.0.1") as proxy,
+                ):
+                    client = self.connect(smtplib.SMTP, proxy.ports[0])
+                    self.assertIn(b"[127.0.0.9]", client.ehlo()[1])
+
     def test_health_check(self) -> None:
         """HAProxy finds the server alive by its own SMTP check, announced by LOCAL."""
         behind = free_port()
