@@ -49,6 +49,9 @@ _TLS = Next.TLS
 class SMTPProtocol(Pump, Protocol):
     """Speaks SMTP on one transport."""
 
+    _settling = False
+    """The client has left, and what its message leaves to do is not done yet."""
+
     transport: Any  # no one interface of Twisted's has startTLS, abortConnection and registerProducer
 
     def __init__(self, factory: SMTPFactory, *, implicit_tls: bool = False) -> None:
@@ -131,18 +134,25 @@ class SMTPProtocol(Pump, Protocol):
         """Do nothing: this side is never shut alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Cancel what waits, tell the plugins, leave nothing behind."""
+        """Cancel what the client waited for, tell the plugins, leave nothing behind."""
         self._lost = self._closing = True
         self._alarm.stop()
         if not isinstance(reason.value, ConnectionDone):
             self.session.log(_INFO, "Lost connection: %s", reason.getErrorMessage())
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._busy = True
-        self._waiting = None
         self._receiver.clear()
         self._out.clear()
         self.session.connection.wait_for_input = None
+        waiting = self._waiting
+        if waiting is not None and self.session.queued:
+            self._settling = self._leaving = True
+            return
+        if waiting is not None:
+            waiting.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        self._busy = True
+        self._waiting = None
         finished = start(self._finish())
         if isinstance(finished, Deferred):
             self._waiting = finished
@@ -165,6 +175,10 @@ class SMTPProtocol(Pump, Protocol):
         """Do nothing: connectionLost follows."""
 
     def _go_on(self) -> None:
+        if self._settling:
+            self._settling = False
+            self._end()
+            return
         if self._ending:
             self.shut_down()
         if self._paused and not self._blocked and not self._closing:

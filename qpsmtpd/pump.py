@@ -66,7 +66,7 @@ class Pump:
         try:
             while True:
                 if step is None:
-                    if session.queued:
+                    if session.queued and not self._lost:
                         step = session.settle()
                     elif self._blocked or self._closing or self._handshaking:
                         break
@@ -133,11 +133,12 @@ class Pump:
     def _broken(self, failure: Failure) -> None:
         """End a session that failed itself; a plugin's failure never comes here."""
         self._busy = False
-        if failure.check(ClientGone):
-            return
-        _log.failure("session failed", failure)
-        self._say(BROKEN)
-        self._flush()
+        if not failure.check(ClientGone):
+            _log.failure("session failed", failure)
+            self._say(BROKEN)
+            self._flush()
+        if self._lost:
+            self._go_on()
 
     def _rest(self) -> None:
         """Be idle; write what is due."""

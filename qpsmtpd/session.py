@@ -191,10 +191,12 @@ class Session:
 
     async def settle(self) -> None:
         """Do what is left to do for a message when the client has its answer."""
-        self.queued = False
-        if "queue_post" in self.heard:
-            await self.tell("queue_post")
-        await self.reset()
+        try:
+            if "queue_post" in self.heard:
+                await self.tell("queue_post")
+            await self.reset()
+        finally:
+            self.queued = False
 
     async def greet(self) -> Reply:
         """Ask the plugins whether to talk to this client at all, and say hello."""

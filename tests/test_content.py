@@ -6,7 +6,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd import DENY, OK, Reply
+from qpsmtpd import DENY, OK, Reply, Transaction
+from qpsmtpd.factory import Functions
 from qpsmtpd.smtp.address import Address
 from qpsmtpd.testing import Server
 
@@ -221,6 +222,47 @@ class HookTests(Case):
             self.hooks["queue_post"] = lambda called=called: called.append(1)
             self.send(b"\r\nx\r\n")
             self.assertEqual([1], called, answer)
+
+    def test_client_leaves(self) -> None:
+        """What is told behind the reply is told to all and to its end, though the client has left."""
+        for late in ("queue_post", "reset_transaction"):
+            for moment in range(4):
+                self.hooks = {"rcpt": lambda: OK, "queue": lambda: OK}
+                told = self.settle(late, moment)
+                self.assertEqual(["one", "one done", "two", "two done", "left"], told, (late, moment))
+
+    def settle(self, hook: str, moment: int) -> list[str]:
+        """Have two plugins wait behind a message; tell what happens if the client leaves at a moment."""
+        client = self.connect()
+        told: list[str] = []
+        waits: list[Deferred[None]] = []
+        transactions: list[Transaction] = []
+
+        def tell(name: str, transaction: Transaction) -> Deferred[None] | None:
+            if transaction.sender is None:
+                return None  # it is another one, which nobody has begun
+            told.append(name)
+            transactions.append(transaction)
+            waits.append(Deferred(lambda _: told.append(f"{name} cancelled")))
+            return waits[-1].addCallback(lambda _: told.append(f"{name} done"))
+
+        engine = self.server.factory.engine
+        for hooks in (
+            {hook: lambda transaction: tell("one", transaction)},
+            {hook: lambda transaction: tell("two", transaction)},
+            {"disconnect": lambda: told.append("left")},
+        ):
+            engine.registry.add(Functions(engine.services, hooks))
+        self.assertEqual("250 2.0.0 Queued!", self.send(b"\r\nx\r\n", client))
+        for step in range(4):
+            if step == moment:
+                client.drop()
+            if step % 2:
+                self.assertIsNotNone(transactions[-1].body)
+                waits[step // 2].callback(None)
+        if moment == 3:
+            self.assertIn("left", told)
+        return told
 
     def test_not_queued(self) -> None:
         """queue_post is not told of what never came to the queue."""
