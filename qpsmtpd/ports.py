@@ -165,7 +165,7 @@ class AdoptedUNIXPort(UNIXPort):
 
     def take_lock(self) -> None:
         """Put our number into the lock, if there is one: without a living owner the path is anybody's."""
-        path = Path(os.fsdecode(self._bindPath))
+        path = Path(os.fsdecode(self.getHost().name))
         lock, new = (path.with_name(path.name + end) for end in (".lock", ".lock.new"))
         with suppress(OSError):  # a directory that is not ours; the path stays in that case, too
             if lock.is_symlink():
