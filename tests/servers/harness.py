@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,6 +41,13 @@ def answers(port: int) -> bool:
     """Tell whether somebody listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_told(ready: socket.socket) -> bool:
+    """Tell whether a server has said that it serves."""
+    with suppress(BlockingIOError):
+        return b"READY=1" in ready.recv(4096)
+    return False
 
 
 def need(*programs: str) -> None:
@@ -89,9 +96,14 @@ class Server:
         path.write_text(text)
 
     def start(self) -> Server:
-        """Start it and wait until it listens."""
+        """Start it and wait until it says that all its listeners are there."""
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        with self.log.open("ab") as log:
+        notified = self.directory / "notify"
+        notified.unlink(missing_ok=True)
+        environment["NOTIFY_SOCKET"] = str(notified)
+        with self.log.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(notified))
+            ready.setblocking(False)
             self.process = subprocess.Popen(
                 [TWISTD, "--nodaemon", "--pidfile=", "qpsmtpd", "--config", self.config],
                 cwd=self.directory,
@@ -99,7 +111,7 @@ class Server:
                 stderr=log,
                 env=environment,
             )
-        wait_until(lambda: self.process.poll() is not None or answers(self.port), "the server listens")
+            wait_until(lambda: self.process.poll() is not None or is_told(ready), "the server listens")
         if self.process.poll() is not None:
             raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
         return self
