@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,12 +21,22 @@ PATIENCE = 30.0
 """Seconds to wait for what must happen; nothing depends on how fast it does."""
 
 
+def _ports() -> Iterator[int]:
+    """Give ports that the kernel gives to no client, which may have one when a server wants it."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    yield from random.sample(range(10_000, max(first, 20_000)), 10_000)
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
     """Find a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            port = next(_PORTS)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:
