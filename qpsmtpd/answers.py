@@ -89,6 +89,11 @@ def denial(hook: str, answer: Answer) -> Reply | None:
     return refuse(DENIALS[hook], answer)
 
 
+def text_of(answer: Answer) -> str:
+    """Give the text of an OK, "" if it has none and for anything else."""
+    return answer.text if isinstance(answer, Outcome) and answer.code is Code.OK else ""
+
+
 def refuse(row: Denial, outcome: Outcome) -> Reply:
     """Make the reply of a denial."""
     text = outcome.text or row.text

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .answers import NO_SENDER, denial, hello_first
+from .answers import NO_SENDER, denial, hello_first, text_of
 from .extensions import check_parameters
 from .log import Level
 from .outcome import OK, Code, Outcome
-from .settling import Answer
 from .smtp.address import Address, AddressError, NeedsSMTPUTF8
 from .smtp.command import parse_mail, parse_rcpt
 from .smtp.reply import Next, Reply
@@ -116,16 +115,11 @@ async def _rewritten(
     answer = await session.ask(f"{verb}_parse", argument)
     if refused := denial(f"{verb}_parse", answer):
         return refused, {}
-    path, parameters = parse(_text(answer) or argument)
+    path, parameters = parse(text_of(answer) or argument)
     answer = await session.ask(f"{verb}_pre", path, parameters)
     if refused := denial(f"{verb}_pre", answer):
         return refused, {}
-    return _text(answer) or path, parameters
-
-
-def _text(answer: Answer) -> str:
-    """Give the text of an OK."""
-    return answer.text if isinstance(answer, Outcome) and answer.code is Code.OK else ""
+    return text_of(answer) or path, parameters
 
 
 def _address(path: str, smtputf8: bool, status: str) -> Address | Reply:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import auth, xclient
-from .answers import denial
+from .answers import denial, text_of
 from .extensions import announced, promised
-from .outcome import Code, Outcome
 from .smtp.reply import Reply
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ async def _hello(session: Session, verb: str, argument: str, spoken: str = "") -
         answer = await session.ask(f"{verb}_parse", argument)
         if refused := denial(f"{verb}_parse", answer):
             return refused
-        if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-            argument = answer.text
+        argument = text_of(answer) or argument
     host, *words = argument.split() or [""]
     if not host:
         return Reply(

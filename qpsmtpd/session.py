@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import auth, chunking, content, envelope, hello, inquiry, starttls, xclient
-from .answers import NO_ARGUMENT, NOT_IMPLEMENTED, denial
+from .answers import NO_ARGUMENT, NOT_IMPLEMENTED, denial, text_of
 from .budget import Budget
 from .connection import Connection
 from .log import Level
-from .outcome import DECLINED, Code, Outcome
+from .outcome import DECLINED
 from .settling import Answer
 from .smtp.command import SyntaxFault, split_command
 from .smtp.foreign import NOT_SMTP, foreign_protocol
@@ -246,8 +246,8 @@ async def _quit(session: Session, argument: str) -> Reply:
     answer = await session.ask("quit") if "quit" in session.heard else DECLINED
     if isinstance(answer, Reply) and answer.code < 400:
         return answer.closing()
-    if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
-        return Reply(221, answer.text, "2.0.0", Next.CLOSE)
+    if text := text_of(answer):
+        return Reply(221, text, "2.0.0", Next.CLOSE)
     return session.engine.farewell
 
 

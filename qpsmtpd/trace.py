@@ -8,8 +8,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .answers import text_of
 from .log import Level
-from .outcome import Code, Outcome
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ async def add_received(session: Session, header: Header) -> None:
         if connection.user:
             auth = f"(smtp-auth username {connection.user}, mechanism {connection.auth_mechanism})"
         answer = await session.ask("received_line", protocol(session), auth, tls)
-        if isinstance(answer, Outcome) and answer.code is Code.OK and answer.text:
+        if text := text_of(answer):
             try:
-                return header.add("Received", answer.text)
+                return header.add("Received", text)
             except ValueError as error:
                 session.log(Level.ERROR, "received_line: %s", error)
     header.put_on_top(received(session, tls))
