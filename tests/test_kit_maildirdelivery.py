@@ -28,6 +28,17 @@ def count_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+def failing(number: int, error: Exception) -> Callable[[str], None]:
+    """Make a function that fails when it is called for the so many-th time."""
+    calls = itertools.count(1)
+
+    def fail(name: str) -> None:
+        if next(calls) == number:
+            raise error
+
+    return fail
+
+
 class Killed(BaseException):
     """The end of the process: no system call after it."""
 
@@ -142,12 +153,7 @@ class DeliveryTests(SynchronousTestCase):
         """Whichever step fails, no copy is left, not even in tmp."""
         total = self.count_steps()
         for number in range(1, total + 1):
-            steps = itertools.count(1)
-
-            def fail(name: str, number: int = number, steps: Any = steps) -> None:
-                if next(steps) == number:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-
+            fail = failing(number, OSError(errno.ENOSPC, "No space left on device"))
             self.assertRaises(OSError, self.run_with, fail)
             self.assertEqual([], self.stored() + self.stored("tmp"), number)
 
@@ -155,13 +161,8 @@ class DeliveryTests(SynchronousTestCase):
         """One by one, whichever step fails costs one copy at most, and leaves nothing of it."""
         total = self.count_steps()
         for number in range(1, total + 1):
-            steps = itertools.count(1)
-
-            def fail(name: str, number: int = number, steps: Any = steps) -> None:
-                if next(steps) == number:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-
             delivery = self.delivery(each=True)
+            fail = failing(number, OSError(errno.ENOSPC, "No space left on device"))
             self.assertRaises(OSError, self.run_with, fail, delivery)
             files = delivery.results
             self.assertEqual([True, False], sorted(isinstance(one, str) for one in files)[::-1], number)
@@ -178,13 +179,8 @@ class DeliveryTests(SynchronousTestCase):
         for number in range(1, len(steps) + 1):
             for file in self.base.glob("*/new/*"):
                 file.unlink()
-            calls = itertools.count(1)
-
-            def fail(name: str, number: int = number, calls: Any = calls) -> None:
-                if next(calls) == number:
-                    raise OSError(errno.EIO, "Input/output error")
-
             one, other = self.delivery("a"), self.delivery("c")
+            fail = failing(number, OSError(errno.EIO, "Input/output error"))
             self.assertRaises(OSError, self.run_with, fail, one, other)
             results = [*one.results, *other.results]
             self.assertEqual(1, sum(isinstance(result, str) for result in results), number)
@@ -231,13 +227,7 @@ class DeliveryTests(SynchronousTestCase):
         """What is no failure of a file is raised, and leaves nothing of any delivery, wherever it happens."""
         total = self.count_steps()
         for number in range(1, total + 1):
-            steps = itertools.count(1)
-
-            def fail(name: str, number: int = number, steps: Any = steps) -> None:
-                if next(steps) == number:
-                    raise MemoryError
-
-            self.assertRaises(MemoryError, self.run_with, fail)
+            self.assertRaises(MemoryError, self.run_with, failing(number, MemoryError()))
             self.assertEqual([], self.stored() + self.stored("tmp"), number)
 
     def test_kill(self) -> None:
