@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .config import Config, ConfigError
-from .kit.match import LineError, Networks
+from .kit.match import Compiled, Networks
 from .kit.store import MAX_ENTRIES, StoreError
 from .limits import Limits, read_value
 from .loader import home_path
@@ -195,18 +195,10 @@ def worker_count(text: str) -> int:
     return int(text)
 
 
-def read_trusted_proxies(config: Config) -> Networks:
-    """Read who is believed about its clients; nobody by default."""
-    try:
-        return Networks(config.lines("trusted_proxies"))
-    except LineError as error:
-        raise config.error("trusted_proxies", str(error), error.position) from None
-
-
 _READERS: Final[Mapping[str, Callable[[Config], object]]] = {
     "loglevel": read_loglevel,
     "spool_perms": read_spool_mode,
     "store": read_store,
-    "trusted_proxies": read_trusted_proxies,
+    "trusted_proxies": lambda config: Compiled(config, "trusted_proxies", Networks).check(),
     "workers": read_workers,
 }
