@@ -52,9 +52,7 @@ def _honoured(registry: Registry) -> frozenset[str]:
 
 def announced(session: Session) -> list[str]:
     """Give the lines of EHLO for the promises that were made, and for the limits (RFC 9422)."""
-    lines = (
-        [_line(session, name) for name in PROMISES if name in session.promised] if session.promised else []
-    )
+    lines = [_line(session, name) for name in PROMISES if name in session.promised]
     limits = session.limits
     known = (("MAILMAX", limits.max_messages), ("RCPTMAX", limits.max_recipients))
     words = [f"{name}={value}" for name, value in known if 0 < value <= MAX_ANNOUNCED]
