@@ -1,9 +1,14 @@
-"""All sockets of the server behind one descriptor of the reactor's.
+"""All sockets of the server in a set of our own, and the waiting for it.
 
-For each event Twisted calls a selectable through its log's context, which costs more than to read a command
-and to write the reply (measured: 15 of 100 µs for a message of four turns, when twenty clients are busy). An
-epoll set may itself be polled: our ports and connections are in a set of our own, the reactor watches that,
-and calls `Poller` once for all that is ready. Everything else, timers, threads, other sockets, is its own.
+For each event Twisted calls a selectable through its log's context, and in each turn of its loop it looks
+for timers and threads: that costs more than to read a command and to write the reply. So our ports and
+connections are in a set of our own, and `Poller` calls all that is ready of it. It waits for it, too, in the
+reactor's place: an epoll set may itself be polled, so the reactor's is in ours, and as long as neither that
+is ready nor a timer due the reactor has nothing to do. Timers, threads and other sockets are its own. A
+reactor without such a set watches ours.
+
+Measured for a message of four turns: 15 of 100 µs for the calls when twenty clients are busy, 4 of 70 µs for
+the turns; 12 of 100 µs when four are, who share a turn with fewer.
 """
 
 from __future__ import annotations
@@ -43,6 +48,12 @@ class Poller:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._set = select.epoll()
+        self._turn: Any = None
+        others = getattr(reactor, "_poller", None)
+        self._others = -1
+        if isinstance(others, select.epoll) and hasattr(reactor, "_justStopped"):
+            self._others = others.fileno()
+            self._set.register(self._others, EPOLLIN)
         self._masks: dict[int, int] = {}
         self._selectables: dict[int, Any] = {}
         self._due: deque[tuple[Callable[[Any], None], Any]] = deque()
@@ -74,22 +85,59 @@ class Poller:
             self._masks[fd] = mask
             self._selectables[fd] = selectable
         if not self._masks:
-            self._reactor.removeReader(self)
+            self._leave()
         elif not before and len(self._masks) == 1:
+            self._join()
+
+    def _join(self) -> None:
+        """Have the reactor call us in its next turn, or when something is ready if we cannot wait for it."""
+        if self._others < 0:
             self._reactor.addReader(self)
+        elif self._turn is None:
+            self._turn = self._reactor.callLater(0, self._take_turn)
+
+    def _leave(self) -> None:
+        if self._others < 0:
+            self._reactor.removeReader(self)
+        elif self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def _take_turn(self) -> None:
+        """Serve until the reactor has something to do; its next turn is ours again."""
+        self._turn = None
+        reactor = self._reactor
+        try:
+            goes_on = True
+            while goes_on and self._masks:
+                ends = reactor._justStopped or not reactor.running
+                seconds = 0 if ends else reactor.timeout()
+                goes_on = self._serve(seconds) and seconds != 0
+        finally:
+            if self._masks:
+                self._join()
 
     def doRead(self) -> None:
-        """Let everything that is ready read and write, and then write what they have to say to that.
+        """Serve whoever is ready, called by a reactor that watches us.
 
         Raises nothing, whatever a plugin raises: the reactor would end us, and with us everybody.
         """
+        self._serve(0)
+
+    def _serve(self, seconds: float | None) -> bool:
+        """Let everything that is ready read and write, and then write what they have to say to that.
+
+        Wait for it, for ever if that is None. Tell whether there was any, and nothing of the reactor's.
+        """
         known = self._selectables
-        ready = self._set.poll(0, MOST)
+        ready = self._set.poll(seconds, MOST)
+        ours = bool(ready)
         self._busy = True
         for fd, event in ready:
             selectable = known.get(fd)
             if selectable is None:
-                continue  # it has ended meanwhile
+                ours = ours and fd != self._others
+                continue  # or it has ended meanwhile
             try:
                 why = selectable.doRead() if event == EPOLLIN else self._work(selectable, fd, event)
             except BaseException as error:
@@ -99,6 +147,7 @@ class Poller:
                 self._disconnect(selectable, why, event & EPOLLIN)
         self.flush()
         self._busy = False
+        return ours
 
     def writer(self, write: Write) -> Write:
         """Make a function that writes when all that is ready has been read, or now if nothing is being read.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorTCP
 from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -17,16 +20,65 @@ from qpsmtpd.polling import EPOLLIN, EPOLLOUT, Poller, PollingReactor, polling
 
 
 class Watching:
-    """The part of a reactor that the poller needs."""
+    """A reactor that watches the poller's set."""
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
+
+    @property
+    def watches(self) -> bool:
+        """Whether it calls the poller, which it may not do in two ways."""
+        assert len(self.readers) < 2
+        return bool(self.readers)
+
+    def serve(self) -> None:
+        """Let the poller serve once."""
+        for reader in self.readers[:]:
+            reader.doRead()
 
     def addReader(self, reader: Any) -> None:
         self.readers.append(reader)
 
     def removeReader(self, reader: Any) -> None:
         self.readers.remove(reader)
+
+
+class Waiting(Clock):
+    """A reactor whose waiting is left to the poller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poller = select.epoll()
+        self._justStopped = False
+        self.running = True
+        self.due: float | None = 0
+        self.waited: list[float | None] = []
+        self.thread, self._waker = socket.socketpair()
+        self._poller.register(self._waker, EPOLLIN)
+
+    def timeout(self) -> float | None:
+        """Seconds to the next timer, but for those of the poller's own."""
+        self.waited.append(0 if self.calls else self.due)
+        return self.waited[-1]
+
+    @property
+    def watches(self) -> bool:
+        """Whether it will give the poller a turn, and one only."""
+        assert len(self.calls) < 2
+        return bool(self.calls)
+
+    def callLater(self, delay: float, what: Callable[..., Any], *values: object, **named: object) -> Any:
+        """Call it in the next turn, not in this one."""
+        return super().callLater(delay + 1, what, *values, **named)
+
+    def serve(self) -> None:
+        """Give the poller a turn."""
+        self.advance(1)
+
+    def close(self) -> None:
+        self._poller.close()
+        self.thread.close()
+        self._waker.close()
 
 
 class Selectable:
@@ -69,11 +121,14 @@ class Selectable:
 
 class PollerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = Watching()
+        self.reactor: Any = self.make_reactor()
         self.poller = Poller(self.reactor)
         self.one = Selectable()
         self.addCleanup(self.one.close)
         self.slowly = 0
+
+    def make_reactor(self) -> Watching | Waiting:
+        return Watching()
 
     def slow(self) -> None:
         self.slowly += 1
@@ -81,44 +136,44 @@ class PollerTests(SynchronousTestCase):
     def test_read(self) -> None:
         """Who has something to read reads it."""
         self.poller.change(self.one, EPOLLIN, 0)
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([], self.one.told)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(["read"], self.one.told)
 
     def test_read_and_write(self) -> None:
         self.poller.change(self.one, EPOLLIN, 0)
         self.poller.change(self.one, EPOLLOUT, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(["read", "write"], self.one.told)
         self.poller.change(self.one, 0, EPOLLOUT)
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(["read", "write"], self.one.told)
 
     def test_watched_while_it_holds_anything(self) -> None:
         """The reactor watches a set that holds something, once."""
         other = Selectable()
         self.addCleanup(other.close)
-        self.assertEqual([], self.reactor.readers)
+        self.assertFalse(self.reactor.watches)
         for one in (self.one, other):
             self.poller.change(one, EPOLLIN, 0)
             self.poller.change(one, EPOLLOUT, 0)
-        self.assertEqual([self.poller], self.reactor.readers)
+        self.assertTrue(self.reactor.watches)
         for one in (self.one, other):
             self.poller.change(one, 0, EPOLLIN | EPOLLOUT)
             self.poller.change(one, 0, EPOLLIN)
-        self.assertEqual([], self.reactor.readers)
+        self.assertFalse(self.reactor.watches)
 
     def test_end(self) -> None:
         """Who says that the connection has ended is told so, and waited for no more."""
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.answer = CONNECTION_DONE
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([ConnectionDone], self.one.reasons)
-        self.assertEqual([], self.reactor.readers)
+        self.assertFalse(self.reactor.watches)
 
     def test_half_closed(self) -> None:
         """Who can do with one direction keeps the other."""
@@ -126,17 +181,17 @@ class PollerTests(SynchronousTestCase):
         self.poller.change(self.one, EPOLLIN | EPOLLOUT, 0)
         self.one.answer = CONNECTION_DONE
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(["read", "half closed"], self.one.told)
         self.one.answer = None
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual("write", self.one.told[-1])
 
     def test_hung_up(self) -> None:
         """A peer that has gone ends who waits for nothing but room."""
         self.poller.change(self.one, EPOLLOUT, 0)
         self.one.peer.close()
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([ConnectionLost], self.one.reasons)
 
     def test_failure(self) -> None:
@@ -147,7 +202,7 @@ class PollerTests(SynchronousTestCase):
             self.poller.change(one, EPOLLIN, 0)
             one.peer.send(b"x")
         self.one.answer = ZeroDivisionError()
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([ZeroDivisionError], self.one.reasons)
         self.assertEqual(["read"], other.told)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
@@ -161,7 +216,7 @@ class PollerTests(SynchronousTestCase):
             self.poller.change(one, EPOLLIN, 0)
             one.peer.send(b"x")
             one.result = lambda second=second: self.poller.change(second, 0, EPOLLIN)  # type: ignore[assignment]
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(1, len(self.one.told) + len(other.told))
 
     def test_written_when_all_has_been_read(self) -> None:
@@ -182,7 +237,7 @@ class PollerTests(SynchronousTestCase):
             one.result = answer  # type: ignore[method-assign]
             self.poller.change(one, EPOLLIN, 0)
             one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(["read", "read", "write 1", "write 2", "write 1", "write 2"], done)
         self.poller.writer(say)(b"3")
         self.assertEqual("write 3", done[-1])
@@ -199,7 +254,7 @@ class PollerTests(SynchronousTestCase):
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([b"1"], done)
 
     def test_failures(self) -> None:
@@ -228,12 +283,12 @@ class PollerTests(SynchronousTestCase):
                 self.addCleanup(one.close)
                 self.poller.change(one, EPOLLIN, 0)
                 one.peer.send(b"x")
-            self.poller.doRead()
+            self.reactor.serve()
             self.poller.writer(done.append)(b"3")
             self.assertEqual(([b"1", b"2", b"3"], [error]), (done, failing.reasons))
             self.assertEqual(4, len(self.flushLoggedErrors(error)))
             self.poller.change(answering, 0, EPOLLIN)
-            self.assertEqual([], self.reactor.readers)
+            self.assertFalse(self.reactor.watches)
 
     def test_nothing_overtakes_what_is_due(self) -> None:
         """A client that goes lets others go on, as a plugin does that counts: in order."""
@@ -248,7 +303,7 @@ class PollerTests(SynchronousTestCase):
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.poller.writer(done.append)(b"3")
         self.assertEqual([b"1", b"2", b"3"], done)
 
@@ -265,7 +320,7 @@ class PollerTests(SynchronousTestCase):
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(([b"221"], [ConnectionDone], 0), (done, self.one.reasons, self.slowly))
 
     def hang_up(self) -> None:
@@ -279,7 +334,7 @@ class PollerTests(SynchronousTestCase):
         self.one.result = self.hang_up  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual(([True], [], 1), (lost, self.one.reasons, self.slowly))
 
     def test_close_of_the_lost(self) -> None:
@@ -288,7 +343,7 @@ class PollerTests(SynchronousTestCase):
         self.one.result = self.hang_up  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
-        self.poller.doRead()
+        self.reactor.serve()
         self.assertEqual([], self.one.reasons)
 
     def test_not_closed_while_nothing_is_read(self) -> None:
@@ -299,7 +354,7 @@ class PollerTests(SynchronousTestCase):
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.close()
         self.poller.change(self.one, 0, EPOLLIN)
-        self.assertEqual([], self.reactor.readers)
+        self.assertFalse(self.reactor.watches)
 
     def test_reactor_ends(self) -> None:
         """Everything is ended with the reactor."""
@@ -311,7 +366,103 @@ class PollerTests(SynchronousTestCase):
         self.poller.connectionLost(None)  # type: ignore[arg-type]
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         self.assertEqual([ConnectionLost], self.one.reasons)
-        self.assertEqual([], self.reactor.readers)
+        self.assertFalse(self.reactor.watches)
+
+
+class WaitingPollerTests(PollerTests):
+    """The same, with a poller that waits; and when it has to stop that."""
+
+    def make_reactor(self) -> Watching | Waiting:
+        reactor = Waiting()
+        self.addCleanup(reactor.close)
+        return reactor
+
+    def wait(self) -> None:
+        """Let it wait for ever once."""
+        self.reactor.due = None
+        self.reactor.serve()
+        self.assertTrue(self.reactor.watches)
+
+    def stop_when(self, answer: Callable[[], Any]) -> None:
+        """Have somebody with something to read do that."""
+        self.one.result = answer  # type: ignore[method-assign]
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.one.peer.send(b"x")
+
+    def test_serves_again_and_again(self) -> None:
+        """What comes is served until there is something for the reactor, from a thread say."""
+
+        def answer() -> None:
+            (self.one.peer if len(self.one.told) < 5 else self.reactor.thread).send(b"x")
+
+        self.stop_when(answer)
+        self.wait()
+        self.assertEqual(5, len(self.one.told))
+        self.assertEqual([None] * 6, self.reactor.waited)
+
+    def test_timer(self) -> None:
+        """It waits until a timer is due; with one that is due it looks, and no more."""
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.reactor.due = 0.001
+        self.reactor.serve()
+        self.one.result = lambda: self.one.peer.send(b"x") and None  # type: ignore[method-assign]
+        self.one.peer.send(b"x")
+        self.reactor.due = 0
+        self.reactor.serve()
+        self.assertEqual(([0.001, 0], ["read"]), (self.reactor.waited, self.one.told))
+        self.assertTrue(self.reactor.watches)
+
+    def test_set_timer(self) -> None:
+        """A timer that is set meanwhile counts."""
+        self.stop_when(lambda: setattr(self.reactor, "due", 0))
+        self.wait()
+        self.assertEqual([None, 0], self.reactor.waited)
+
+    def test_stopped(self) -> None:
+        """A reactor that is told to stop is not kept from it."""
+        self.stop_when(lambda: setattr(self.reactor, "_justStopped", True))
+        self.wait()
+
+    def test_crashed(self) -> None:
+        """One that has ended its loop, as those of tests do, is not kept waiting."""
+        self.stop_when(lambda: setattr(self.reactor, "running", False))
+        self.wait()
+
+    def test_nobody_left(self) -> None:
+        """With nobody left to wait for it asks for no turn, and for one again when somebody comes."""
+        self.stop_when(lambda: self.poller.change(self.one, 0, EPOLLIN))
+        self.reactor.due = None
+        self.reactor.serve()
+        self.assertFalse(self.reactor.watches)
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.assertTrue(self.reactor.watches)
+
+    def test_another_comes(self) -> None:
+        """Who comes when the last one has left, in the same turn, is waited for in the next."""
+        other = Selectable()
+        self.addCleanup(other.close)
+
+        def change() -> None:
+            self.poller.change(self.one, 0, EPOLLIN)
+            self.poller.change(other, EPOLLIN, 0)
+
+        self.stop_when(change)
+        self.wait()
+        other.peer.send(b"x")
+        other.result = lambda: self.reactor.thread.send(b"x") and None  # type: ignore[method-assign]
+        self.wait()
+        self.assertEqual(["read"], other.told)
+
+    def test_interrupted(self) -> None:
+        """Whatever ends a turn, the next one comes."""
+
+        def interrupt() -> float:
+            raise KeyboardInterrupt
+
+        self.poller.change(self.one, EPOLLIN, 0)
+        self.reactor.timeout = interrupt
+        self.assertRaises(KeyboardInterrupt, self.reactor.serve)
+        self.assertTrue(self.reactor.watches)
 
 
 class PollingReactorTests(SynchronousTestCase):
