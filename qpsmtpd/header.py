@@ -18,7 +18,7 @@ _FIELD: Final = re.compile(_COLON)
 _MBOX: Final = re.compile(rb">?From ")
 # The LF before a line that is neither a field nor a continuation (RFC 5322 section 2.2.3).
 _NO_FIELD: Final = re.compile(rb"\n(?![ \t]|" + _COLON + rb")")
-_FIELDS: Final = re.compile(rb"^([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+", re.MULTILINE)
+_FIELDS: Final = re.compile(rb"^([!-9;-~]++)[ \t]*+:[^\n]*+\n(?>(?:[ \t][^\n]*+\n)*)", re.MULTILINE)
 # A line end that does not fold would begin another field, or the body.
 _NO_FOLD: Final = re.compile(rb"\r\n(?![ \t])|\r(?!\n)")
 

@@ -119,6 +119,24 @@ class ImportTests(SynchronousTestCase):
                     self.assertNotIn("reactor", [alias.name for alias in node.names], path)
 
 
+class PatternTests(SynchronousTestCase):
+    def test_no_possessive_groups(self) -> None:
+        """A group that shall not give back is atomic, ``(?>(?:ab)*)``, and not possessive, ``(?:ab)*+``.
+
+        Before Python 3.11.5 (cpython issue 106052) a possessive group keeps what it took of a last turn that
+        failed: ``a.`` matched as a domain. Debian 12 has 3.11.2.
+        """
+        possessive = re.compile(r"\)(?:[*+?]|\{[0-9]*,?[0-9]*\})\+")
+        self.assertTrue(all(possessive.search(bad) for bad in ("(a)*+", "(a)++", "(a)?+", "(a){1,}+")))
+        found = [
+            f"{path.relative_to(ROOT)}:{number}"
+            for path in sources()
+            for number, line in enumerate(path.read_text().splitlines(), 1)
+            if possessive.search(line)
+        ]
+        self.assertEqual([], found)
+
+
 class SizeTests(SynchronousTestCase):
     def test_files(self) -> None:
         """A file that outgrows 300 lines is split by subject."""

@@ -21,11 +21,11 @@ _ATEXT: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 _UTF8: Final = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 # RFC 5321 section 4.1.2 with the underscore, which hosts in the wild have in their names.
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}+(?<!-)"
-_DOMAIN: Final = rf"{_LABEL}(?:\.{_LABEL})*+"
+_DOMAIN: Final = rf"{_LABEL}(?>(?:\.{_LABEL})*)"
 
-_COMMON: Final = re.compile(rf"<([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)@({_DOMAIN})>")
-_DOT_STRING: Final = re.compile(rf"[{_ATEXT}{_UTF8}]++(?:\.[{_ATEXT}{_UTF8}]++)*+")
-_QUOTED: Final = re.compile(rf'"((?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*+)"@')
+_COMMON: Final = re.compile(rf"<([{_ATEXT}]++(?>(?:\.[{_ATEXT}]++)*))@({_DOMAIN})>")
+_DOT_STRING: Final = re.compile(rf"[{_ATEXT}{_UTF8}]++(?>(?:\.[{_ATEXT}{_UTF8}]++)*)")
+_QUOTED: Final = re.compile(rf'"((?>(?:[ !#-\[\]-~{_UTF8}]++|\\[ -~])*))"@')
 _ASCII_DOMAIN: Final = re.compile(_DOMAIN)
 _GENERAL_LITERAL: Final = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!-Z^-~]+")
 

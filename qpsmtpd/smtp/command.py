@@ -24,9 +24,9 @@ _UTF8: Final = ("utf-8", "surrogateescape")
 _VERBS: Final = {b"MAIL": "MAIL", b"RCPT": "RCPT", b"DATA": "DATA", b"BDAT": "BDAT"}
 
 # A quoted string may hold blanks, brackets and escaped quotes.
-_QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
-_PATH: Final = re.compile(rf'<(?:{_QUOTED}|[^">])*+>', re.DOTALL)
-_BARE_PATH: Final = re.compile(rf'(?:{_QUOTED}|[^ "])++(?= |$)', re.DOTALL)
+_QUOTED: Final = r'"(?>(?:[^"\\]++|\\.)*)"'
+_PATH: Final = re.compile(rf'<(?>(?:{_QUOTED}|[^">]++)*)>', re.DOTALL)
+_BARE_PATH: Final = re.compile(rf'(?>(?:{_QUOTED}|[^ "]++)+)(?= |$)', re.DOTALL)
 
 # RFC 5321 section 4.1.2: esmtp-keyword and esmtp-value; RFC 6531 section 3.3 lets a value be UTF-8.
 _PARAMETER: Final = re.compile(
@@ -34,7 +34,7 @@ _PARAMETER: Final = re.compile(
 )
 
 # RFC 3461 section 4: the characters from ! to ~, but + and = and all others as +XX.
-_XTEXT: Final = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*+")
+_XTEXT: Final = re.compile(rb"(?>(?:[!-*,-<>-~]++|\+[0-9A-Fa-f]{2})*)")
 _HEXCHAR: Final = re.compile(rb"\+(..)")
 _XCHARS: Final = [
     chr(octet) if 0x21 <= octet <= 0x7E and octet not in b"+=" else f"+{octet:02X}" for octet in range(256)
