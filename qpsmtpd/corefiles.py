@@ -18,7 +18,7 @@ from .kit.match import Compiled, Networks
 from .kit.store import MAX_ENTRIES, StoreError
 from .limits import Limits, read_value
 from .loader import home_path
-from .log import Level
+from .log import LEVELS, Level
 
 MOST_WORKERS: Final = 128
 
@@ -138,10 +138,11 @@ def doubts(config: Config, workers: int) -> Iterator[ConfigError]:
 
 def read_loglevel(config: Config) -> Level:
     """Read the level of the log for a server without logging plugins."""
+    text = config.value("loglevel", CORE_FILES["loglevel"].default)
     try:
-        return Level.parse(config.value("loglevel", CORE_FILES["loglevel"].default))
-    except ValueError as error:
-        raise config.error("loglevel", str(error), 0) from None
+        return Level.parse(text)
+    except ValueError:
+        raise config.error("loglevel", f"{text!r} is not a log level: {LEVELS}", 0) from None
 
 
 def read_spool_mode(config: Config) -> int:

@@ -36,13 +36,13 @@ class Level(IntEnum):
 
     @classmethod
     def parse(cls, text: str) -> Level:
-        """Read a number from 0 to 7 or a name, with or without LOG before it; ValueError otherwise."""
+        """Read one of `LEVELS`, with or without LOG before a name; ValueError, without a text, otherwise."""
         name = text.upper().removeprefix("LOG")
         if name in cls.__members__:
             return cls[name]
         if text.isascii() and text.isdigit() and int(text) <= cls.DEBUG:
             return cls(int(text))
-        raise ValueError(f"not a log level: {text!r}; allowed are {LEVELS}")
+        raise ValueError
 
 
 LEVELS = f"0 to 7 or {', '.join(Level.__members__)}"

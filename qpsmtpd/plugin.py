@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ from .connection import Connection
 from .hooks import HOOKS, METHODS
 from .kit.store import Store, Stores
 from .kit.storememory import MemoryStores
-from .log import Level, Log
+from .log import LEVELS, Level, Log
 from .outcome import REJECT_TYPES, Code, Outcome, Policy, Rejection
 from .setting import Setting, SettingError
 from .transaction import Transaction
@@ -51,6 +52,12 @@ class Services:
         self.store = MemoryStores(self.reactor.seconds)
 
 
+def _read_loglevel(word: str) -> str:
+    if not re.fullmatch("[+-][0-9]", word):
+        Level.parse(word)
+    return word
+
+
 class Plugin:
     """A plugin: settings as class attributes, hooks as methods ``hook_NAME``.
 
@@ -61,8 +68,8 @@ class Plugin:
 
     reject: Setting[Any] = Setting.reject(default=True)  # Policy, unless a plugin means something else
     reject_type = Setting.reject_type()
-    loglevel = Setting.text(
-        "", pattern=r"[+-]?[0-9]|[A-Z]+", allowed="a level, +N or -N", help="log at this level, or shift it"
+    loglevel = Setting(
+        _read_loglevel, "", allowed=f"a log level: {LEVELS}, +N or -N", help="log at this level, or shift it"
     )
     on_error = Setting.choice("tempfail", ON_ERROR, help="what becomes of the command when this plugin fails")
     hook_timeout = Setting.seconds(0, help="time limit of its hooks; 0 is the setting plugin_timeout")
@@ -105,10 +112,7 @@ class Plugin:
         for attribute, value in settings.items():
             setattr(self, attribute, value)
         self.log_name = mangle(self.name)
-        try:
-            self.log = services.log.scoped(self.log_name, self.loglevel)
-        except ValueError as error:
-            raise SettingError(f"loglevel: {error}") from None
+        self.log = services.log.scoped(self.log_name, self.loglevel)
         self.registrations: list[tuple[str, Callable[..., Any], bool]] = [
             (hook.name, getattr(self, method), False)
             for method, hook in METHODS.items()

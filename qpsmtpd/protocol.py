@@ -49,9 +49,6 @@ _TLS = Next.TLS
 class SMTPProtocol(Pump, Protocol):
     """Speaks SMTP on one transport."""
 
-    _settling = False
-    """The client has left, and what its message leaves to do is not done yet."""
-
     transport: Any  # no one interface of Twisted's has startTLS, abortConnection and registerProducer
 
     def __init__(self, factory: SMTPFactory, *, implicit_tls: bool = False) -> None:
@@ -59,6 +56,8 @@ class SMTPProtocol(Pump, Protocol):
         self.factory: SMTPFactory = factory
         self._implicit_tls = implicit_tls
         self._began = self._greeted = False
+        # The client has left, and what its message leaves to do is not done yet.
+        self._settling = False
         self._alarm = Alarm(factory.reactor)
 
     def connectionMade(self) -> None:

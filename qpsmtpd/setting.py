@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -163,13 +162,7 @@ class Setting(Generic[T]):
     @staticmethod
     def level(default: int = Level.WARN, **options: Any) -> Setting[int]:
         """Declare a level of the log."""
-
-        def read(word: str) -> int:
-            with suppress(ValueError):
-                return Level.parse(word)
-            raise ValueError
-
-        return Setting(read, default, allowed=f"a log level: {LEVELS}", **options)
+        return Setting(Level.parse, default, allowed=f"a log level: {LEVELS}", **options)
 
     @staticmethod
     def reject(default: bool = True, **options: Any) -> Setting[Policy]:

@@ -203,7 +203,7 @@ class MistakeTests(BuildingCase):
             "shutdown_grace": ("1m", "'1m' is not a time"),
             "reverse_dns": ("maybe", "'maybe' is not a switch"),
             "bare_newline": ("allow", "'allow' is not one of reject, normalize"),
-            "loglevel": ("LOUD", "not a log level: 'LOUD'"),
+            "loglevel": ("LOUD", "'LOUD' is not a log level: 0 to 7 or EMERG,"),
             "spool_dir": ("~no-such-user-here", "~no-such-user-here: no such home directory"),
             "dns_servers": ("ns", "'ns' is no name server"),
         }

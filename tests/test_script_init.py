@@ -103,21 +103,21 @@ class InitTests(ScriptCase):
         self.new.parent.mkdir()
         self.new.touch()
         for place, expected in [
-            (self.new, "is not a directory"),
-            (self.new / "x", "Not a directory"),
+            (self.new, f"qpsmtpd: {self.new}: not a directory"),
+            (self.new / "x", f"qpsmtpd: {self.new / 'x'}: Not a directory"),
             (self.new.with_name("ü"), "must be printable ASCII without quotes"),
             (self.new.with_name('"'), "must be printable ASCII without quotes"),
             (self.new.with_name("a\nb"), "must be printable ASCII without quotes"),
         ]:
             status, output, error = self.run_command("init", place)
-            self.assertEqual((1, ""), (status, output), place)
+            self.assertEqual((2, ""), (status, output), place)
             self.assertIn(expected, error)
         for place, expected in [
-            (self.new, "is not a directory"),
+            (self.new, f"qpsmtpd: {self.new}: not a directory"),
             (self.new.with_name("ü"), "must be printable ASCII without quotes"),
         ]:
             status, output, error = self.run_command("init", self.new.with_name("y"), "--state", place)
-            self.assertEqual((1, ""), (status, output), place)
+            self.assertEqual((2, ""), (status, output), place)
             self.assertIn(expected, error)
         self.assertEqual([self.new], list(self.new.parent.iterdir()))
 

@@ -36,7 +36,7 @@ class Syslog(Plugin):
     loglevel = ""  # on this plugin's line the word means another thing
     level = Setting.level(Level.WARN, keyword="loglevel", help="the highest level to log")
     priority: Setting[Level | None] = Setting(
-        Level.parse, None, allowed="a log level", help="the severity of all lines"
+        Level.parse, None, allowed=level.allowed, help="the severity of all lines"
     )
     ident = Setting.text("qpsmtpd", pattern="[A-Za-z0-9_.-]+", allowed="a name", help="who logs")
     facility = Setting(

@@ -21,7 +21,10 @@ To run the server: twistd -n qpsmtpd --config DIR
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit status: 0, 1 for what the command finds wrong, 2 for wrong usage."""
+    """Run a command and give its exit status.
+
+    0, 1 for what the command finds wrong, 2 for wrong usage and what the system does not allow.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding at all

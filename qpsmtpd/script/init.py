@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from ..config import ConfigError
 from ..loader import shipped
 from ..setting import split_words
 from .finding import shown
@@ -25,20 +26,15 @@ def run(arguments: Namespace) -> int:
     """Write everything, or nothing if a file is there already; say what was written and what comes next."""
     directory: Path = arguments.directory.absolute()
     state: Path = (arguments.state or directory).absolute()
-    if trouble := _trouble(directory) or _trouble(state):
-        print(f"qpsmtpd: {trouble}", file=sys.stderr)
-        return 1
+    _check(directory)
+    _check(state)
     files = contents(shipped("config"), directory, state)
     existing = [path for path in files if path.exists() or path.is_symlink()]
     for path in existing:
         print(f"qpsmtpd: {shown(path)} exists; nothing was written", file=sys.stderr)
     if existing:
         return 1
-    try:
-        write(files)
-    except OSError as error:
-        print(f"qpsmtpd: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+    write(files)
     for path in files:
         print(f"wrote {shown(path)}")
     place = shlex.quote(shown(directory))
@@ -46,15 +42,14 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _trouble(directory: Path) -> str:
+def _check(directory: Path) -> None:
     text = str(directory)
     if not (text.isascii() and text.isprintable()) or '"' in text:
-        return (
+        raise ConfigError(
             f"{text!a}: plugin lines will name this directory, so it must be printable ASCII without quotes"
         )
     if directory.exists() and not directory.is_dir():
-        return f"{text} is not a directory"
-    return ""
+        raise ConfigError("not a directory", directory)
 
 
 def contents(source: Path, directory: Path, state: Path) -> dict[Path, str]:
