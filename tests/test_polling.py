@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorTCP
 from twisted.internet.main import CONNECTION_DONE
-from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from qpsmtpd.polling import EPOLLIN, EPOLLOUT, Poller, PollingReactor, polling
+from qpsmtpd.polling import EPOLLIN, EPOLLOUT, LOOKS, Poller, PollingReactor, polling
 
 
 class Watching:
@@ -24,6 +23,7 @@ class Watching:
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
+        self.ends: list[Callable[..., Any]] = []
 
     @property
     def watches(self) -> bool:
@@ -42,43 +42,46 @@ class Watching:
     def removeReader(self, reader: Any) -> None:
         self.readers.remove(reader)
 
+    def addSystemEventTrigger(self, phase: str, event: str, what: Callable[..., Any], *values: Any) -> None:
+        self.ends.append(lambda: what(*values))
 
-class Waiting(Clock):
-    """A reactor whose waiting is left to the poller."""
+    def end(self) -> None:
+        """Tell whoever wants to know that the reactor ends."""
+        for end in self.ends:
+            end()
+
+
+class Waiting(EPollReactor):
+    """A real one, whose waiting is left to the poller; it takes turn after turn as the test wants."""
+
+    _registerAsIOThread = False
 
     def __init__(self) -> None:
         super().__init__()
-        self._poller = select.epoll()
-        self._justStopped = False
-        self.running = True
-        self.due: float | None = 0
-        self.waited: list[float | None] = []
-        self.thread, self._waker = socket.socketpair()
-        self._poller.register(self._waker, EPOLLIN)
-
-    def timeout(self) -> float | None:
-        """Seconds to the next timer, but for those of the poller's own."""
-        self.waited.append(0 if self.calls else self.due)
-        return self.waited[-1]
+        self.startRunning(installSignalHandlers=False)
 
     @property
     def watches(self) -> bool:
-        """Whether it will give the poller a turn, and one only."""
-        assert len(self.calls) < 2
-        return bool(self.calls)
-
-    def callLater(self, delay: float, what: Callable[..., Any], *values: object, **named: object) -> Any:
-        """Call it in the next turn, not in this one."""
-        return super().callLater(delay + 1, what, *values, **named)
+        """Whether it lets the poller wait."""
+        return "doIteration" in vars(self)
 
     def serve(self) -> None:
-        """Give the poller a turn."""
-        self.advance(1)
+        """Take a turn that waits for nothing."""
+        self.iterate()
+
+    def turn(self) -> None:
+        """Take a turn of the main loop, which waits."""
+        self.runUntilCurrent()
+        self.doIteration(self.running and self.timeout())
+
+    def end(self) -> None:
+        """End in order."""
+        self.stop()
+        self.serve()
 
     def close(self) -> None:
+        self.waker.connectionLost(None)
         self._poller.close()
-        self.thread.close()
-        self._waker.close()
 
 
 class Selectable:
@@ -92,6 +95,9 @@ class Selectable:
 
     def fileno(self) -> int:
         return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "one"
 
     def doRead(self) -> Any:
         self.told.append("read")
@@ -363,7 +369,7 @@ class PollerTests(SynchronousTestCase):
         vars(other)["connectionLost"] = lambda reason: 1 / 0
         for one in (other, self.one):
             self.poller.change(one, EPOLLIN, 0)
-        self.poller.connectionLost(None)  # type: ignore[arg-type]
+        self.reactor.end()
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         self.assertEqual([ConnectionLost], self.one.reasons)
         self.assertFalse(self.reactor.watches)
@@ -377,13 +383,7 @@ class WaitingPollerTests(PollerTests):
         self.addCleanup(reactor.close)
         return reactor
 
-    def wait(self) -> None:
-        """Let it wait for ever once."""
-        self.reactor.due = None
-        self.reactor.serve()
-        self.assertTrue(self.reactor.watches)
-
-    def stop_when(self, answer: Callable[[], Any]) -> None:
+    def when_read(self, answer: Callable[[], Any]) -> None:
         """Have somebody with something to read do that."""
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
@@ -391,54 +391,108 @@ class WaitingPollerTests(PollerTests):
 
     def test_serves_again_and_again(self) -> None:
         """What comes is served until there is something for the reactor, from a thread say."""
+        called: list[int] = []
 
         def answer() -> None:
-            (self.one.peer if len(self.one.told) < 5 else self.reactor.thread).send(b"x")
+            if len(self.one.told) < 5:
+                self.one.peer.send(b"x")
+            else:
+                self.reactor.callFromThread(called.append, 1)
 
-        self.stop_when(answer)
-        self.wait()
-        self.assertEqual(5, len(self.one.told))
-        self.assertEqual([None] * 6, self.reactor.waited)
+        self.when_read(answer)
+        self.reactor.turn()
+        self.assertEqual((5, []), (len(self.one.told), called))
+        self.reactor.serve()
+        self.assertEqual([1], called)
+
+    def test_sockets_of_the_reactor(self) -> None:
+        """They are served, in the same turn, though nobody of ours is ready."""
+        other = Selectable()
+        self.addCleanup(other.close)
+        self.reactor.addReader(other)
+        self.poller.change(self.one, EPOLLIN, 0)
+        other.peer.send(b"x")
+        self.reactor.turn()
+        self.assertEqual((["read"], []), (other.told, self.one.told))
 
     def test_timer(self) -> None:
-        """It waits until a timer is due; with one that is due it looks, and no more."""
+        """It waits until a timer is due, and no longer."""
+        called: list[int] = []
         self.poller.change(self.one, EPOLLIN, 0)
-        self.reactor.due = 0.001
+        self.reactor.callLater(0.001, called.append, 1)
+        self.reactor.turn()
         self.reactor.serve()
-        self.one.result = lambda: self.one.peer.send(b"x") and None  # type: ignore[method-assign]
-        self.one.peer.send(b"x")
-        self.reactor.due = 0
-        self.reactor.serve()
-        self.assertEqual(([0.001, 0], ["read"]), (self.reactor.waited, self.one.told))
-        self.assertTrue(self.reactor.watches)
+        self.assertEqual(([1], []), (called, self.one.told))
 
-    def test_set_timer(self) -> None:
-        """A timer that is set meanwhile counts."""
-        self.stop_when(lambda: setattr(self.reactor, "due", 0))
-        self.wait()
-        self.assertEqual([None, 0], self.reactor.waited)
+    def test_timer_before_the_next_look(self) -> None:
+        """One that is due meanwhile does not wait for what is ready then."""
+
+        def answer() -> None:
+            self.one.peer.send(b"x")
+            self.reactor.callLater(0, lambda: None)
+
+        self.when_read(answer)
+        self.reactor.turn()
+        self.assertEqual(["read"], self.one.told)
+
+    def test_cancelled_timers(self) -> None:
+        """The reactor can forget them, though nothing but clients keeps it busy."""
+
+        def answer() -> None:
+            self.one.peer.send(b"x")
+            timers.append(self.reactor.callLater(300, lambda: None))
+            if len(timers) > 1:
+                timers[-2].cancel()
+
+        timers: list[Any] = []
+        self.when_read(answer)
+        for _ in range(3):
+            self.reactor.turn()
+        self.assertEqual(3 * LOOKS, len(timers))
+        self.reactor.runUntilCurrent()
+        self.assertEqual([timers[-1]], self.reactor._pendingTimedCalls)
+
+    def test_clock_set_back(self) -> None:
+        """Mail does not wait for a clock, as timers of Twisted's do."""
+        self.reactor.seconds = lambda: 0.0
+        self.when_read(self.reactor.wakeUp)
+        self.reactor.turn()
+        self.assertEqual(["read"], self.one.told)
 
     def test_stopped(self) -> None:
         """A reactor that is told to stop is not kept from it."""
-        self.stop_when(lambda: setattr(self.reactor, "_justStopped", True))
-        self.wait()
+        self.when_read(self.reactor.stop)
+        self.reactor.turn()
+        self.reactor.turn()
+        self.assertEqual([ConnectionLost], self.one.reasons)
 
     def test_crashed(self) -> None:
         """One that has ended its loop, as those of tests do, is not kept waiting."""
-        self.stop_when(lambda: setattr(self.reactor, "running", False))
-        self.wait()
+        self.when_read(self.reactor.crash)
+        self.reactor.turn()
+        self.assertTrue(self.reactor.watches)
+
+    def test_turn_within_a_turn(self) -> None:
+        """A plugin that has the reactor take one, and wait for nothing, does not wait."""
+
+        def answer() -> None:
+            self.reactor.iterate()
+            self.reactor.wakeUp()
+
+        self.when_read(answer)
+        self.reactor.turn()
+        self.assertEqual(["read"], self.one.told)
 
     def test_nobody_left(self) -> None:
-        """With nobody left to wait for it asks for no turn, and for one again when somebody comes."""
-        self.stop_when(lambda: self.poller.change(self.one, 0, EPOLLIN))
-        self.reactor.due = None
-        self.reactor.serve()
+        """With nobody left to wait for it lets the reactor wait, until somebody comes."""
+        self.when_read(lambda: self.poller.change(self.one, 0, EPOLLIN))
+        self.reactor.turn()
         self.assertFalse(self.reactor.watches)
         self.poller.change(self.one, EPOLLIN, 0)
         self.assertTrue(self.reactor.watches)
 
     def test_another_comes(self) -> None:
-        """Who comes when the last one has left, in the same turn, is waited for in the next."""
+        """Who comes when the last one has left, in the same turn, is waited for."""
         other = Selectable()
         self.addCleanup(other.close)
 
@@ -446,23 +500,26 @@ class WaitingPollerTests(PollerTests):
             self.poller.change(self.one, 0, EPOLLIN)
             self.poller.change(other, EPOLLIN, 0)
 
-        self.stop_when(change)
-        self.wait()
+        self.when_read(change)
         other.peer.send(b"x")
-        other.result = lambda: self.reactor.thread.send(b"x") and None  # type: ignore[method-assign]
-        self.wait()
+        other.result = self.reactor.wakeUp  # type: ignore[method-assign]
+        self.reactor.turn()
         self.assertEqual(["read"], other.told)
 
-    def test_interrupted(self) -> None:
-        """Whatever ends a turn, the next one comes."""
-
-        def interrupt() -> float:
-            raise KeyboardInterrupt
-
+    def test_two(self) -> None:
+        """Of two servers in one process one waits for the other's set too, and leaves it to the reactor."""
+        second, other = Poller(self.reactor), Selectable()
+        self.addCleanup(other.close)
         self.poller.change(self.one, EPOLLIN, 0)
-        self.reactor.timeout = interrupt
-        self.assertRaises(KeyboardInterrupt, self.reactor.serve)
-        self.assertTrue(self.reactor.watches)
+        second.change(other, EPOLLIN, 0)
+        for _ in range(2):
+            other.peer.send(b"x")
+            self.reactor.turn()
+            self.poller.change(self.one, 0, EPOLLIN)
+        self.assertEqual(["read", "read"], other.told)
+        self.assertIn(second, self.reactor.getReaders())
+        second.change(other, 0, EPOLLIN)
+        self.assertNotIn(second, self.reactor.getReaders())
 
 
 class PollingReactorTests(SynchronousTestCase):
