@@ -89,7 +89,7 @@ def show(context: SSL.Context, identity: Identity, authorities: list[x509.Certif
         context.use_certificate_chain_file(str(identity.path))
         # Not as trusted ones: who issues the server's certificate has no say about clients.
         for issuer in complete_chain(identity, authorities):
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
+            context.add_extra_chain_cert(issuer)
     with _blaming(identity.key, "OpenSSL refuses the key"):
         context.use_privatekey_file(str(identity.key))
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from qpsmtpd.tls import ServerTLS, info_of
 from qpsmtpd.tlsfiles import TLSConfigError
@@ -59,8 +59,8 @@ class ClientCertificateTests(TLSTestCase):
         maximum = options.pop("maximum", SSL.TLS1_3_VERSION)
         issued = x509.load_pem_x509_certificate(self.issue(name, key, signer, **options))
         context = client_context(maximum=maximum)
-        context.use_certificate(crypto.X509.from_cryptography(issued))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))
+        context.use_certificate(issued)
+        context.use_privatekey(key)
         connection = SSL.Connection(context, None)
         connection.set_connect_state()
         return connection
