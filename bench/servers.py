@@ -69,7 +69,7 @@ class Engine(Server):
         files = {
             "me": "bench.example.com",
             "plugins": "\n".join(plugins),
-            "plugin_dirs": f"{ROOT / 'plugins'}\n{BENCH / 'plugins'}",
+            "plugin_dirs": str(BENCH / "plugins"),
             "rcpthosts": "example.com",
         }
         if variant is Variant.CHAIN:

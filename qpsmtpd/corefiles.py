@@ -51,7 +51,10 @@ _OWN: Final = {
     ),
     "plugins": CoreFile("plugin lines", "", "plugins in calling order, each with its arguments", many=True),
     "plugin_dirs": CoreFile(
-        "directories, one a line", "", "where plugins are; the shipped ones else", many=True
+        "directories, one a line",
+        "",
+        "where your own plugins are; searched before the shipped ones",
+        many=True,
     ),
     "logging": CoreFile(
         "plugin lines", "", "plugins that write the log; Twisted's log if not given", many=True

@@ -56,7 +56,7 @@ def shipped(directory: str) -> Path:
 
 
 class Loader:
-    """Loads plugins from the directories of config/plugin_dirs, else from the shipped one."""
+    """Loads plugins from the directories of config/plugin_dirs, and then from the shipped one."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -66,8 +66,8 @@ class Loader:
     @property
     def directories(self) -> list[Path]:
         """The directories in which plugin files are looked for, in order."""
-        lines = self._config.numbered("plugin_dirs")
-        return [home_path(line.text, line) for line in lines] or [shipped("plugins")]
+        private = [home_path(line.text, line) for line in self._config.numbered("plugin_dirs")]
+        return list(dict.fromkeys([*private, shipped("plugins")]))
 
     def available(self) -> dict[str, Path]:
         """Give the plugin files of all directories by the name that loads them."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.loader import shipped
 from qpsmtpd.script import main
 from qpsmtpd.script.check import check
 
@@ -54,7 +53,7 @@ class ScriptCase(SynchronousTestCase):
         self.directory.mkdir()
         for name, body in PLUGINS.items():
             self.plugin(name, body)
-        self.write("plugin_dirs", f"{self.plugins}\n{shipped('plugins')}")
+        self.write("plugin_dirs", self.plugins)
         self.write("me", "mail.example.org")
         self.write("plugins", "slow wait 2\nnets\nrcpt_ok\nkeep mail")
 

@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from qpsmtpd.building import BuildError, Built, read_server
 from qpsmtpd.config import Config, ConfigError, Line
 from qpsmtpd.kit.dns import Resolver
-from qpsmtpd.loader import shipped
 from qpsmtpd.log import Level
 from qpsmtpd.testing.dns import MemoryResolver
 
@@ -35,7 +34,7 @@ class BuildingCase(SynchronousTestCase):
         self.directory = Path(self.mktemp()).absolute()
         self.plugins = self.directory / "own"
         self.plugins.mkdir(parents=True)
-        self.write("plugin_dirs", f"{self.plugins}\n{shipped('plugins')}")
+        self.write("plugin_dirs", str(self.plugins))
         self.write("own/queue_all.py", QUEUE)
         self.write("own/logger.py", LOGGER.format(threshold=7))
         self.write("own/quiet.py", LOGGER.format(threshold=3))

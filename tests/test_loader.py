@@ -30,6 +30,9 @@ class LoaderCase(SynchronousTestCase):
         self.services = make_services({"plugin_dirs": [str(each) for each in directories], **config})
         self.loader = Loader(self.services.config)
 
+    def ship_nothing(self):
+        self.patch(loader, "shipped", lambda name: self.directory / "shipped" / name)
+
     def write(self, name, body=EMPTY, directory=None):
         """Write a plugin below a line of imports, so that its own first line is the second."""
         path = (directory or self.directory) / f"{name}.py"
@@ -97,13 +100,18 @@ class NameTests(LoaderCase):
         self.assertIn("plugin_dirs", str(error.file))
         self.assertIn("~no-such-user-here/plugins", str(error))
 
-    def test_shipped_by_default(self):
-        """Without plugin_dirs the shipped plugins are used."""
-        self.assertEqual([shipped("plugins")], Loader(Config()).directories)
-        self.assertTrue((shipped("plugins") / "rcpt_ok.py").is_file())
+    def test_shipped(self):
+        """The shipped plugins come last, but where plugin_dirs names their directory."""
+        place = shipped("plugins")
+        self.assertTrue((place / "rcpt_ok.py").is_file())
+        self.assertEqual([place], Loader(Config()).directories)
+        self.assertEqual([self.directory, place], self.loader.directories)
+        self.use(place, self.directory)
+        self.assertEqual([place, self.directory], self.loader.directories)
 
     def test_available(self):
         """All files are listed by name, those that begin with an underscore are not plugins."""
+        self.ship_nothing()
         for name in ("z", "queue/a_b", "_private", "queue/_too"):
             self.write(name)
         self.use("x" * 300, self.directory / "none", self.directory)
@@ -111,15 +119,16 @@ class NameTests(LoaderCase):
 
     def test_unknown(self):
         """The error names what was asked for, where it was looked for, and all there is."""
+        self.ship_nothing()
         self.write("queue/maildir")
         self.write("rcpt_ok")
-        self.assertEqual(
-            f"no plugin is called 'zz:1' in {self.directory}; there are queue/maildir, rcpt_ok",
-            self.error("zz:1"),
-        )
+        places = f"{self.directory}, {self.directory}/shipped/plugins"
+        expected = f"no plugin is called 'zz:1' in {places}; there are queue/maildir, rcpt_ok"
+        self.assertEqual(expected, self.error("zz:1"))
 
     def test_similar(self):
         """The error offers the name that is most like it."""
+        self.ship_nothing()
         self.write("rcpt_ok")
         self.assertIn("; did you mean rcpt_ok? There are rcpt_ok", self.error("rcpt-okk"))
 

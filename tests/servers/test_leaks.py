@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from typing import BinaryIO
 
-from harness import ROOT, Server, running, wait_until
+from harness import Server, running, wait_until
 
 IDLE, DROPPED = 1000, 500
 
@@ -93,7 +93,7 @@ class LeakTests(unittest.TestCase):
         private = self.server.directory / "plugins"
         private.mkdir()
         (private / "inspect.py").write_text(INSPECT)
-        self.server.write("plugin_dirs", f"{private}\n{ROOT / 'plugins'}\n")
+        self.server.write("plugin_dirs", f"{private}\n")
         plugins = self.server.config / "plugins"
         plugins.write_text("inspect\n" + plugins.read_text().replace("\nhelp\n", "\n"))
         self.server.start()

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dovecot import Dovecot
-from harness import ROOT, Server, free_port, need, run, sent_part, wait_until
+from harness import Server, free_port, need, run, sent_part, wait_until
 from postfix import Postfix, swaks
 from processes import children, lives
 
@@ -47,7 +47,7 @@ class LMTPServer(Server):
         self.socket = self.directory / "lmtp"
         self.write("lmtp", f"127.0.0.1:{self.lmtp_port}\nunix:{self.socket}:mode=666\n")
         self.write("own/selective.py", SELECTIVE)
-        self.write("plugin_dirs", f"{self.config / 'own'}\n{ROOT / 'plugins'}\n")
+        self.write("plugin_dirs", f"{self.config / 'own'}\n")
         self.directory.chmod(0o755)
         (self.directory / "refuse-later").touch()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import unittest
 
-from harness import ROOT, TWISTD, Server, running
+from harness import TWISTD, Server, running
 
 
 def start(server: Server) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ class StartTests(unittest.TestCase):
         directory.mkdir()
         for name, text in private.items():
             (directory / f"{name}.py").write_text(text)
-        server.write("plugin_dirs", f"{directory}\n{ROOT / 'plugins'}\n")
+        server.write("plugin_dirs", f"{directory}\n")
         server.write("plugins", plugins)
         done = start(server)
         self.assertNotEqual(done.returncode, 0)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from harness import ROOT, Server, running, wait_until
+from harness import Server, running, wait_until
 from OpenSSL import SSL
 from test_abuse import MAX_GROWTH, MEGABYTE, status
 from test_leaks import INSPECT, allocated, descriptors, inspect, resident, talk
@@ -72,7 +72,7 @@ class Case(unittest.TestCase):
         private = server.directory / "plugins"
         private.mkdir()
         (private / "inspect.py").write_text(INSPECT)
-        server.write("plugin_dirs", f"{private}\n{ROOT / 'plugins'}\n")
+        server.write("plugin_dirs", f"{private}\n")
         lines = (server.config / "plugins").read_text().replace("\nhelp\n", "\n")
         server.write("plugins", "inspect\n" + lines.replace("earlytalker", "#earlytalker"))
         server.start()
