@@ -1,25 +1,41 @@
 """Write replies straight to the socket when nothing is queued before them.
 
 Twisted's `transport.write` waits for the next turn of the reactor, which costs two changes of the poll set
-and a second event for each reply. We write at once, or when all that is ready has been read (see `polling`).
+and a second event for each reply; in TLS it waits for another turn before, for more to encrypt together. We
+write at once, or when all that is ready has been read (see `polling`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 if TYPE_CHECKING:
-    from .polling import Poller
+    from .polling import Poller, Write
 
 
-def direct_writer(transport: Any) -> Callable[[bytes], None]:
-    """Make the function that writes to a transport; only plain TCP is written to directly."""
-    write: Callable[[bytes], None] = transport.write
-    if not isinstance(transport, Connection) or transport.TLS:
+def direct_writer(transport: Any) -> Write:
+    """Make the function that writes to a transport; only TCP, in clear or in TLS, is written to directly.
+
+    To be called again when TLS has started.
+    """
+    write: Write = transport.write
+    if not isinstance(transport, Connection):
         return write
+    if not transport.TLS:
+        return _writer(transport, write)
+    layer: Any = transport.protocol  # since startTLS
+    layer.transport.write = _writer(transport, partial(FileDescriptor.write, transport))
+    return partial(TLSMemoryBIOProtocol.write, layer)
+
+
+def _writer(transport: Any, write: Write) -> Write:
+    """Make the function that writes to the socket itself; ``write`` takes what that does not."""
     send = transport.socket.send
 
     def write_directly(octets: bytes) -> None:
@@ -33,7 +49,7 @@ def direct_writer(transport: Any) -> Callable[[bytes], None]:
         if sent < len(octets):
             write(octets[sent:])
 
-    poller = _poller_of(transport)
+    poller = getattr(transport.reactor, "poller", None)
     return write_directly if poller is None else poller.writer(write_directly)
 
 

@@ -234,7 +234,7 @@ class SMTPProtocol(Pump, Protocol):
         write_now(self.transport)  # in clear
         self._receiver.clear()
         self.transport.startTLS(self.factory.tls_context)
-        self._write = self.transport.write
+        self._write = direct_writer(self.transport)
         self._await_handshake()
 
     def _await_handshake(self) -> None:

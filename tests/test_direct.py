@@ -1,14 +1,21 @@
 """Replies that go straight to the socket."""
 
+import contextlib
 from collections.abc import Callable
 from errno import ECONNRESET, EWOULDBLOCK
 
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from qpsmtpd.direct import close, direct_writer, write_now
+from qpsmtpd.tls import ServerTLS
+
+from .test_tls import TLSTestCase, client
 
 
 class Socket:
@@ -22,6 +29,12 @@ class Socket:
 
     def setblocking(self, blocking: bool) -> None:
         assert not blocking
+
+    def shutdown(self, how: int) -> None:
+        """Do nothing, as one that has gone."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
     def send(self, octets: bytes) -> int:
         if self.error:
@@ -72,11 +85,68 @@ class WriteTests(SynchronousTestCase):
     def test_a_closed_connection(self) -> None:
         self.assertEqual((b"", b"250 OK\r\n"), self.written(Socket(), connected=0))
 
-    def test_tls_and_other_transports_are_never_bypassed(self) -> None:
-        encrypted = Transport(Socket())
-        encrypted.TLS = True
-        for transport in (encrypted, StringTransport()):
-            self.assertEqual(transport.write, direct_writer(transport))
+    def test_other_transports_are_never_bypassed(self) -> None:
+        transport = StringTransport()
+        self.assertEqual(transport.write, direct_writer(transport))
+
+
+class EncryptedWriteTests(TLSTestCase):
+    """In TLS the same goes for what is encrypted: it waits for nothing, and never goes out in clear."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.socket = Socket(room=100_000)
+        self.reactor = MemoryReactorClock()
+        self.transport = Connection(self.socket, Protocol(), self.reactor)
+        vars(self.transport).update(connected=1, _tlsClientDefault=False)
+        self.transport.startTLS(ServerTLS(self.files).context_factory)
+        self.write = direct_writer(self.transport)
+        self.peer = client()
+        while True:
+            with contextlib.suppress(SSL.WantReadError):
+                self.peer.do_handshake()
+                break
+            self.transport.protocol.dataReceived(self.peer.bio_read(100_000))
+            self.carry()
+        self.transport.protocol.dataReceived(self.peer.bio_read(100_000))
+
+    def carry(self) -> None:
+        """Bring what the socket has taken to the client."""
+        sent, self.socket.sent = self.socket.sent, b""
+        if sent:
+            self.peer.bio_write(sent)
+
+    def heard(self) -> bytes:
+        """Give what the client can read by now."""
+        self.carry()
+        with contextlib.suppress(SSL.WantReadError):
+            return self.peer.recv(1000)
+        return b""
+
+    def test_at_once(self) -> None:
+        """The reactor has nothing to do with it, neither in the handshake nor later."""
+        self.write(b"250 OK\r\n")
+        self.assertNotIn(b"250 OK", self.socket.sent)
+        self.assertEqual(b"250 OK\r\n", self.heard())
+        self.assertEqual(([], set()), (self.reactor.getDelayedCalls(), set(self.reactor.writers)))
+
+    def test_a_part_is_taken(self) -> None:
+        """The rest is left to the transport; nothing overtakes it."""
+        self.heard()
+        self.socket.room = 3
+        self.write(b"250 first\r\n")
+        self.write(b"250 second\r\n")
+        self.assertEqual(b"", self.heard())
+        self.socket.room = 100_000
+        self.transport.doWrite()
+        self.assertEqual(b"250 first\r\n250 second\r\n", self.heard() + self.heard())
+
+    def test_lost(self) -> None:
+        """What is said to a client that has gone is lost with it, and no error."""
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        self.socket.sent = b""
+        self.write(b"250 OK\r\n")
+        self.assertEqual(b"", self.socket.sent)
 
 
 class Reactor:
