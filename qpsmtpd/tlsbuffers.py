@@ -6,7 +6,10 @@ as what a transport reads at once 87 KiB. So whenever something is said to the c
 more than a command or a reply are replaced by new ones. Measured: a session that waits takes 1.2 KiB less,
 one that has sent a message of 100 kB takes 30 KiB, not 111. It costs 5 µs for a message.
 
-pyOpenSSL has no words for it. Where its inner names are not as we know them, buffers stay as they are.
+Twisted asks both buffers for more after each piece, until an error says that there is nothing. To look costs
+less than to have OpenSSL find that out: 10 µs of a message's 140.
+
+pyOpenSSL has no words for either. Where its inner names are not as we know them, buffers stay as they are.
 """
 
 from __future__ import annotations
@@ -42,12 +45,21 @@ class ShrinkingConnection(SSL.Connection):
             self._grown = True
         return super().bio_write(buf)
 
+    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
+        """Give what the client has said; WantReadError if there is nothing more."""
+        # After the end of what it sends only OpenSSL knows what that means.
+        if self._changing and not self.pending() and _is_empty(self._into_ssl):
+            raise SSL.WantReadError
+        return super().recv(bufsiz, flags)
+
     def bio_read(self, bufsiz: int) -> bytes:
         """Give all that is for the client, be it more than was asked for: Twisted asks once.
 
         What it left would never end. TLS answers by itself, a KeyUpdate (RFC 8446 section 4.6.3) with as many
         octets, and a client may send more of them at once than Twisted takes.
         """
+        if _is_empty(self._from_ssl):
+            raise SSL.WantReadError
         octets = super().bio_read(bufsiz)
         if len(octets) > SMALL:
             self._grown = True
@@ -72,12 +84,12 @@ class ShrinkingConnection(SSL.Connection):
     def _shrink(self) -> None:
         """Take new buffers, if there is nothing in the old ones; else that is to be tried again."""
         try:
-            ssl, into, out, null = self._ssl, self._into_ssl, self._from_ssl, _ffi.NULL
-            held, new, memory, use = _lib.BIO_get_mem_data, _lib.BIO_new, _lib.BIO_s_mem, _lib.SSL_set_bio
+            ssl, into, out = self._ssl, self._into_ssl, self._from_ssl
+            new, memory, use = _lib.BIO_new, _lib.BIO_s_mem, _lib.SSL_set_bio
         except AttributeError:
-            self._changing = False
+            self._grown = False
             return
-        if held(into, null) or held(out, null):
+        if not (_is_empty(into) and _is_empty(out)):
             return
         into, out = new(memory()), new(memory())
         if into and out:
@@ -85,3 +97,11 @@ class ShrinkingConnection(SSL.Connection):
             use(ssl, into, out)
             self._into_ssl, self._from_ssl = into, out
         self._grown = False
+
+
+def _is_empty(buffer: Any) -> bool:
+    """Tell whether a buffer is known to hold nothing."""
+    try:
+        return not _lib.BIO_get_mem_data(buffer, _ffi.NULL)
+    except AttributeError:
+        return False
