@@ -101,10 +101,13 @@ class SMTPProtocol(Pump, Protocol):
 
     def dataReceived(self, octets: bytes) -> None:
         """Feed the receiver, and pump if nobody does."""
+        self._pace.octets += len(octets)
         if self._closing:
+            # In TLS it is read until the client closes, too, but not whatever it has to say.
+            if self._pace.octets > HIGH_WATER:
+                self.transport.abortConnection()
             return
         self._receiver.feed(octets)
-        self._pace.octets += len(octets)
         if self._busy:
             self._hear_early()
         else:
@@ -215,6 +218,7 @@ class SMTPProtocol(Pump, Protocol):
     def _close(self) -> None:
         """Say no more."""
         self._closing = True
+        self._pace.measure()
         self.session.log(_INFO, "click, disconnecting")
         self._flush()
         self._hang_up()

@@ -345,6 +345,18 @@ class TimeTests(Case):
         self.assertTrue(transport.aborted)
         transport.end()
 
+    def test_after_the_last_reply(self) -> None:
+        """Who goes on behind it, as one may whose TLS is not closed yet, is cut."""
+        client = self.connect()
+        transport = patient(client)
+        client.send(b"NOOP\r\n" * (HIGH_WATER // 12))
+        client.say("QUIT")
+        client.protocol.dataReceived(b"x" * HIGH_WATER)
+        self.assertFalse(transport.aborted)
+        client.protocol.dataReceived(b"x")
+        self.assertTrue(transport.aborted)
+        transport.end()
+
 
 class PausingTests(Case):
     def paused(self, client: Any) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from harness import Server, running, wait_until
 from OpenSSL import SSL
@@ -63,10 +64,12 @@ class Case(unittest.TestCase):
     """One server that tells what it holds."""
 
     server: Server
+    max_commands: ClassVar = 100_000
 
     @classmethod
     def setUpClass(cls) -> None:
         limits = {"max_connections": "2000\n", "max_from_ip": "0\n", "timeout": "5\n", "loglevel": "ERROR\n"}
+        limits["max_commands"] = f"{cls.max_commands}\n"
         cls.server = server = cls.enterClassContext(running(limits))
         server.stop()
         private = server.directory / "plugins"
@@ -141,6 +144,8 @@ class HelloTests(Case):
 
 class MemoryTests(Case):
     """Neither flood nor size costs memory that stays."""
+
+    max_commands = 0
 
     def setUp(self) -> None:
         for _ in range(20):
@@ -221,6 +226,20 @@ class MemoryTests(Case):
             print(f"paused after {sent} octets")
             self.assertLess(sent, 50 * MEGABYTE)
         self.assertLess(self.grown(), MAX_GROWTH)
+
+
+class GoodbyeTests(Case):
+    """A client that has been told 421."""
+
+    def test_goes_on(self) -> None:
+        """Its connection waits for it to close, but not for whatever it may have to say."""
+        with trusting().wrap_socket(self.starttls()) as client:
+            sent = 0
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                while sent < 100 * MEGABYTE:
+                    sent += client.send(b"NOOP\r\n" * 2500)
+        self.assertGreater(sent, 6 * self.max_commands)
+        self.assertLess(sent, 50 * MEGABYTE)
 
 
 class FloodTests(Case):
