@@ -129,11 +129,11 @@ class Poller:
     def _serve(self, seconds: float | None) -> bool:
         """Let everything that is ready read and write, and then write what they have to say to that.
 
-        Wait for it, for ever if that is None. Tell whether something of the reactor's is ready.
+        Wait for it, for ever if that is None. Tell whether something of the reactor's may be ready.
         """
         known = self._selectables
         ready = self._set.poll(seconds, MOST)
-        others = False
+        others = len(ready) == MOST  # it may stand behind them
         self._busy = True
         for fd, event in ready:
             selectable = known.get(fd)

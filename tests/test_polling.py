@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from qpsmtpd.polling import EPOLLIN, EPOLLOUT, LOOKS, Poller, PollingReactor, polling
+from qpsmtpd.polling import EPOLLIN, EPOLLOUT, LOOKS, MOST, Poller, PollingReactor, polling
 
 
 class Watching:
@@ -414,6 +414,20 @@ class WaitingPollerTests(PollerTests):
         other.peer.send(b"x")
         self.reactor.turn()
         self.assertEqual((["read"], []), (other.told, self.one.told))
+
+    def test_many_clients(self) -> None:
+        """However many are ready, the reactor's have their turn after one look."""
+        many = [Selectable() for _ in range(2 * MOST)]
+        for one in many:
+            self.addCleanup(one.close)
+            self.poller.change(one, EPOLLIN, 0)
+            one.peer.send(b"x")
+        other = Selectable()
+        self.addCleanup(other.close)
+        self.reactor.addReader(other)
+        other.peer.send(b"x")
+        self.reactor.turn()
+        self.assertEqual((MOST, ["read"]), (sum(len(one.told) for one in many), other.told))
 
     def test_timer(self) -> None:
         """It waits until a timer is due, and no longer."""
