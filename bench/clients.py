@@ -1,8 +1,9 @@
-"""Clients for what smtp-source cannot do: ``clients.py idle|idle-tls|handshakes PORT COUNT [PARALLEL]``.
+"""Clients for what smtp-source cannot do: ``clients.py WHAT PORT COUNT [PARALLEL [SIZE]]``.
 
 ``idle`` opens COUNT sessions one after another, says EHLO in each, prints a line and keeps them open until
 its input ends. ``idle-tls`` does STARTTLS and says EHLO once more in each. ``handshakes`` makes COUNT
 connections, PARALLEL at once: connect, EHLO, STARTTLS, handshake, EHLO, close; nothing is resumed.
+``messages`` sends COUNT messages of SIZE octets in TLS, over PARALLEL kept connections.
 """
 
 from __future__ import annotations
@@ -76,9 +77,31 @@ def handshakes(port: int, count: int, parallel: int) -> None:
         list(pool.map(one, range(count)))
 
 
+def messages(port: int, count: int, parallel: int, size: int) -> None:
+    """Send messages; all clients say the same, and then wait for all replies."""
+    context = trusting()
+    sessions = [secured(connect(port), context) for _ in range(parallel)]
+    line = b"X" * 78 + b"\r\n"
+    said = (
+        (b"MAIL FROM:<sender@example.com>\r\n", b"250"),
+        (b"RCPT TO:<user@example.com>\r\n", b"250"),
+        (b"DATA\r\n", b"354"),
+        (b"Subject: test\r\n\r\n" + line * (size // len(line)) + b".\r\n", b"250"),
+    )
+    for sent in range(0, count, parallel):
+        speaking = sessions[: count - sent]
+        for octets, code in said:
+            for session in speaking:
+                session.sendall(octets)
+            for session in speaking:
+                command(session, b"", code)
+
+
 if __name__ == "__main__":
     port, count, *rest = map(int, sys.argv[2:])
     if sys.argv[1] == "handshakes":
         handshakes(port, count, *rest)
+    elif sys.argv[1] == "messages":
+        messages(port, count, *rest)
     else:
         idle(port, count, trusting() if sys.argv[1] == "idle-tls" else None)

@@ -50,6 +50,7 @@ class Load:
 LOADS = {
     "A": Load("4 KiB messages, one per connection, 20 at once", 200, 20, 4096, kept=False),
     "B": Load("4 KiB messages over 20 kept connections", 400, 20, 4096),
+    "BT": Load("B in TLS", 200, 20, 4096, variant=Variant.TLS),
     "C": Load("10 MB messages, 5 at once, over kept connections", 5, 5, 10_000_000),
     "D": Load("20 kB messages to 5 recipients each over 100 kept connections", 200, 100, 20_000, 5),
     "E": Load("idle sessions after EHLO", 0, 1, idle=2000),
@@ -125,8 +126,9 @@ def smtp_source() -> str:
 
 
 def _client(load: Load, port: int, count: int) -> list[str]:
-    if not load.size:
-        return [sys.executable, str(CLIENTS), "handshakes", str(port), str(count), str(load.parallel)]
+    if load.variant is Variant.TLS:
+        numbers = [str(number) for number in (port, count, load.parallel, load.size) if number]
+        return [sys.executable, str(CLIENTS), "messages" if load.size else "handshakes", *numbers]
     kept = ["-d"] if load.kept else []
     numbers = ["-s", str(load.parallel), "-m", str(count), "-l", str(load.size), "-r", str(load.recipients)]
     names = ["-M", "client.example.com", "-f", "sender@example.com", "-t", "user@example.com"]
