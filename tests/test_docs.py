@@ -1,6 +1,8 @@
 """The documentation names everything there is, and its examples are files that run."""
 
+import os
 import re
+import subprocess
 import sys
 from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
@@ -9,14 +11,28 @@ from unittest import TestResult, defaultTestLoader
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd import Address, Connection, Header, Recipient, Transaction
+from qpsmtpd.body import Body
 from qpsmtpd.config import Config
+from qpsmtpd.connection import Results, TLSInfo
 from qpsmtpd.corefiles import CORE_FILES
 from qpsmtpd.hooks import HOOKS
+from qpsmtpd.kit.dns import MX, Answer
 from qpsmtpd.limits import Limits
 from qpsmtpd.loader import Loader
 from qpsmtpd.plugin import Plugin
 from qpsmtpd.setting import settings_of
 from qpsmtpd.testing import load, play
+
+ENGINE: dict[type, set[str]] = {
+    Connection: {"begin_journal", "forget_client"},
+    TLSInfo: {"exporter"},
+    Transaction: {"touched", "verdicts", "close"},
+    Header: {"parse", "put_on_top"},
+    Body: {"close", "failed", "finish", "threshold", "write"},
+    Answer: {"status"},
+}
+"""What the arguments of hooks have that is not for plugins."""
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -42,6 +58,26 @@ class NamesTests(SynchronousTestCase):
     def test_arguments_of_hooks(self) -> None:
         arguments = {name for hook in HOOKS.values() for name in hook.arguments}
         self.assertEqual(arguments - named("hooks.md"), set())
+
+    def test_what_arguments_hold(self) -> None:
+        """A plugin's author finds all attributes; those of ENGINE are not for plugins."""
+        page = (DOCS / "hooks.md").read_text()
+        section = page[page.index("## What the arguments hold") : page.index("## Order")]
+        words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", section))))
+        for owner in (
+            Connection,
+            TLSInfo,
+            Results,
+            Transaction,
+            Recipient,
+            Address,
+            Header,
+            Body,
+            Answer,
+            MX,
+        ):
+            public = {name for name in dir(owner) if not name.startswith("_")} - set(dir(tuple))
+            self.assertEqual(set(), (public ^ ENGINE.get(owner, set())) - words, owner)
 
     def test_settings_of_every_plugin(self) -> None:
         self.assertEqual(settings_of(Plugin).keys() - named("plugins.md"), set())
@@ -134,6 +170,20 @@ class ExampleTests(SynchronousTestCase):
             result = TestResult()
             defaultTestLoader.loadTestsFromTestCase(getattr(module, case)).run(result)
             self.assertEqual((result.testsRun, result.errors, result.failures), (count, [], []), name)
+
+    def test_the_command_that_runs_them(self) -> None:
+        (module,) = re.findall(r"`python -m twisted\.trial (\S+)`", (DOCS / "plugins.md").read_text())
+        command = [sys.executable, "-m", "twisted.trial", "--temp-directory", Path(self.mktemp()).absolute()]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        ran = subprocess.run(
+            [*command, module],
+            cwd=DOCS / "examples",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertIn("PASSED (successes=4)", ran.stdout, ran.stderr)
 
     def test_the_example_as_a_dialogue(self) -> None:
         dialogue = load(DOCS / "examples" / "subject_filter.smtp")

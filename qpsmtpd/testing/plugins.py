@@ -13,6 +13,7 @@ from ..config import Line
 from ..connection import Connection
 from ..header import Header
 from ..hooks import HOOKS
+from ..implementation import Implementation
 from ..loader import Loader
 from ..log import Event, Level
 from ..plugin import Plugin
@@ -27,9 +28,20 @@ from .dns import MemoryResolver
 from .server import Values, make_services
 
 
+class StrictRegistry(Registry):
+    """Lets a plugin's failure come out, where a server would go by its ``on_error``."""
+
+    def _failed(
+        self, implementation: Implementation, connection: Connection | None, error: Exception
+    ) -> Answer:
+        super()._failed(implementation, connection, error)
+        raise error
+
+
 class Tried:
     """A plugin under test with a connection and a transaction to ask it about.
 
+    What its hooks raise, and what is no answer, comes out of `ask`; `Server` tells what a client hears then.
     ``line`` is the plugin's line of config/plugins. Change ``connection`` and ``transaction`` as the case
     wants; ``log`` holds what was logged, as texts. ``reactor`` is a Clock that can do more, as spawn or
     connect.
@@ -49,7 +61,7 @@ class Tried:
         self.events: list[Event] = []
         self.services.log.observe(Level.DEBUG, self.events.append)
         self.plugin: Plugin = Loader(self.services.config).load(Line(line, Path("plugins"), 1), self.services)
-        self.registry = Registry(self.services)
+        self.registry = StrictRegistry(self.services)
         self.registry.add(self.plugin)
         self.connection = Connection(ip, 54321, "192.0.2.25", 25, number=1)
         self.transaction = Transaction()

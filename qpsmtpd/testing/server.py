@@ -10,6 +10,7 @@ assert client.say("HELO me") == "250 ..."
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -199,9 +200,10 @@ class Client:
         return self.read().removesuffix("\r\n")
 
     def mail(self, sender: str = "a@example.com", recipient: str = "b@example.org", text: str = "x") -> str:
-        """Send a whole message; give the reply to its final dot."""
-        self.say("EHLO client.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
-        return self.say(*text.split("\n"), ".")
+        """Send a whole message; give the reply to its final dot, or the first refusal before."""
+        said = self.say("EHLO client.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
+        refusal = re.search(r"^(?:[45][0-9]{2}-.*\n)*[45][0-9]{2} [^\r\n]*", said, re.MULTILINE)
+        return refusal[0] if refusal else self.say(*text.split("\n"), ".")
 
     def half_close(self) -> None:
         """Say no more, and listen on."""
