@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import time
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from struct import error as StructError  # noqa: N812 - a class, whatever its spelling
@@ -120,8 +121,11 @@ class Reading:
 
     def _lines(self, path: Path) -> Iterator[Line]:
         self._open.append(path)
+        octets = self._octets(path)
+        if octets.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise ConfigError("this file is UTF-16; allowed: UTF-8 and ISO 8859-1", path)
         # Not splitlines: it takes form feeds and Unicode separators for line ends.
-        for number, raw in enumerate(_text(self._octets(path)).split("\n"), 1):
+        for number, raw in enumerate(_text(octets).split("\n"), 1):
             text = raw.strip(BLANKS)
             if not text or text.startswith("#"):
                 continue

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,8 @@ from typing import Any
 from .config import Config, ConfigError, Line
 from .hooks import HOOKS, METHODS
 from .implementation import Implementation
-from .plugin import Plugin, Services
-from .setting import SettingError, read_arguments, split_words
+from .plugin import GIVEN, Plugin, Services
+from .setting import SettingError, read_arguments, settings_of, split_words
 
 _loader: ContextVar[Loader] = ContextVar("_loader")
 """The loader at work, so that a plugin's file can ask for its parent while it is being loaded."""
@@ -70,12 +71,12 @@ class Loader:
         return list(dict.fromkeys([*private, shipped("plugins")]))
 
     def available(self) -> dict[str, Path]:
-        """Give the plugin files of all directories by the name that loads them."""
+        """Give the plugin files of all directories, without those of tests, by the name that loads them."""
         found: dict[str, Path] = {}
         for directory in self.directories:
             with suppress(OSError):  # where nothing can be listed, nothing is available
                 for path in sorted(directory.rglob("*.py")):
-                    if not path.name.startswith("_"):
+                    if not path.name.startswith(("_", "test_")):
                         found.setdefault(str(path.relative_to(directory).with_suffix("")), path)
         return found
 
@@ -205,6 +206,7 @@ def _from_package(name: str) -> type[Plugin]:
         raise SettingError(f"cannot load {name}: {_explain(error, '')}") from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise SettingError(f"{name} is not a subclass of qpsmtpd.Plugin")
+    _check_settings(found)
     _check_methods(found)
     return found
 
@@ -242,8 +244,18 @@ def _only_class(module: ModuleType, path: Path) -> type[Plugin]:
     if len(own) != 1:
         raise SettingError(f"{path}: a plugin's file holds one subclass of Plugin, this one has {len(own)}")
     owner = own.pop()
+    _check_settings(owner)
     _check_methods(owner)
     return owner
+
+
+def _check_settings(owner: type[Plugin]) -> None:
+    """Refuse settings that would stand in the way of what every plugin has."""
+    if taken := settings_of(owner).keys() & GIVEN:
+        place = getattr(sys.modules.get(owner.__module__), "__file__", owner.__module__)
+        raise SettingError(
+            f"{place}: no setting may be called {', '.join(sorted(taken))}: every plugin has one"
+        )
 
 
 def _check_methods(owner: type[Plugin]) -> None:
@@ -256,6 +268,12 @@ def _check_methods(owner: type[Plugin]) -> None:
 
 def _check_arguments(hook: str, plugin: Plugin, method: Callable[..., Any]) -> None:
     """Refuse a method that asks for what its hook does not offer; name its file and line."""
+    function = getattr(method, "__func__", None)
+    if function is not None and next(iter(signature(function).parameters), "") in (
+        "",
+        *HOOKS[hook].arguments,
+    ):
+        raise SettingError(f"{_place(method)}the first argument of {function.__name__} must be self")
     try:
         Implementation(HOOKS[hook], plugin, method)
     except SettingError as error:

@@ -116,7 +116,7 @@ class Plugin:
         self.registrations: list[tuple[str, Callable[..., Any], bool]] = [
             (hook.name, getattr(self, method), False)
             for method, hook in METHODS.items()
-            if hasattr(self, method)
+            if callable(getattr(self, method, None))
         ]
 
     @cached_property
@@ -182,6 +182,14 @@ class Plugin:
     def add_auth_result(self, transaction: Transaction, clause: str) -> None:
         """Add a clause to the message's Authentication-Results (RFC 8601): ``spf=pass smtp.mailfrom=...``."""
         transaction.auth_results.append(clause)
+
+
+GIVEN = frozenset(
+    {"name", "log_name", "log", "services", "config", "dns", "clock", "run_in_thread", "registrations"}
+    | {name for name, value in vars(Plugin).items() if callable(value)}
+    | {name for name, value in vars(Plugin).items() if isinstance(value, property | cached_property)}
+)
+"""What every plugin has: no setting can be called so."""
 
 
 def mangle(name: str) -> str:

@@ -67,6 +67,14 @@ class SyntaxTests(ConfigCase):
             self.config.forget()
             self.assertEqual(expected, self.config.lines("some"), text)
 
+    def test_utf_16(self):
+        """A file of another encoding is named as a whole, not line by line."""
+        for encoding in ("utf-16-le", "utf-16-be"):
+            path = self.write("some", "\ufeffone\ntwo\n".encode(encoding))
+            self.config.forget()
+            error = self.assertRaises(ConfigError, self.config.lines, "some")
+            self.assertEqual(f"{path}: this file is UTF-16; allowed: UTF-8 and ISO 8859-1", str(error))
+
     def test_numbered(self):
         """A line knows its file and number."""
         path = self.write("some", "# comment\n\n one\ntwo")

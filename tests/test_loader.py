@@ -110,9 +110,9 @@ class NameTests(LoaderCase):
         self.assertEqual([place, self.directory], self.loader.directories)
 
     def test_available(self):
-        """All files are listed by name, those that begin with an underscore are not plugins."""
+        """All files are listed by name, but those for others (an underscore) and of tests."""
         self.ship_nothing()
-        for name in ("z", "queue/a_b", "_private", "queue/_too"):
+        for name in ("z", "queue/a_b", "_private", "queue/_too", "test_z"):
             self.write(name)
         self.use("x" * 300, self.directory / "none", self.directory)
         self.assertEqual(["queue/a_b", "z"], sorted(self.loader.available()))

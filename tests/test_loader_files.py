@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 from qpsmtpd.config import ConfigError, Line
+from qpsmtpd.plugin import GIVEN, Plugin
 
 from .test_loader import EMPTY, LoaderCase
 
@@ -66,9 +67,18 @@ class FileTests(LoaderCase):
         self.assertIn("hook_rcpt,", self.error("p"))
 
     def test_attribute_is_no_method(self):
-        """What is called hook_* and cannot be called is nobody's hook."""
-        self.write("p", "class P(Plugin):\n    hook_count = 3\n")
+        """What is called hook_* and cannot be called is nobody's hook; so an heir drops an inherited one."""
+        self.write("p", "class P(Plugin):\n    hook_count = 3\n    hook_rcpt = None\n")
         self.assertEqual([], self.load("p").registrations)
+
+    def test_setting_in_the_way(self):
+        """A setting called like something that every plugin has would replace it."""
+        self.assertEqual(set(), vars(Plugin(self.services)).keys() - GIVEN)
+        for name in ("config", "store", "rejection"):
+            path = self.write("p", f"class P(Plugin):\n    {name} = Setting.text()\n")
+            self.use(self.directory)
+            expected = f"{path}: no setting may be called {name}: every plugin has one"
+            self.assertEqual(expected, self.error("p"))
 
     def test_missing_module(self):
         """The error names the line that installs it, if the plugin says which extra brings it."""
@@ -155,3 +165,16 @@ class RegisterTests(LoaderCase):
             f"p: {path}:4: hook_rcpt asks for 'sender'; the hook offers connection, transaction, recipient"
         )
         self.assertIn(expected, self.error("p"))
+
+    def test_self_forgotten(self):
+        """A method without self would be given the plugin for its first argument."""
+        for arguments in ("connection, recipient", ""):
+            path = self.write("p", f"class P(Plugin):\n    def hook_rcpt({arguments}): pass\n")
+            self.use(self.directory)
+            expected = f"p: {path}:3: the first argument of hook_rcpt must be self"
+            self.assertEqual(expected, self.error("p"))
+
+    def test_static_method(self):
+        """A hook may do without self, if it says so."""
+        self.write("p", "class P(Plugin):\n    @staticmethod\n    def hook_rcpt(recipient): pass\n")
+        self.load("p")
