@@ -195,13 +195,19 @@ def _alternative_names(host: str) -> list[x509.GeneralName]:
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
-    """Make a file that is there with all its content or not at all, and is nobody else's before."""
+    """Make a file that is there with all its content or not at all, and is nobody else's before.
+
+    Made by root it is for the owner of its directory, as whom the server will have to read it again.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # O_EXCL, 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fchmod(handle, mode)
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             os.fsync(handle)
         os.link(temporary, path)  # unlike rename, does not replace
     finally:

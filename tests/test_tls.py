@@ -453,6 +453,17 @@ class WarningsTests(TLSTestCase):
             fake.now.return_value = datetime.now(UTC) + timedelta(days=9)
             self.assertIn("expired", ServerTLS(self.files).warnings()[0])
 
+    def test_owner(self) -> None:
+        """What root makes is for the owner of the directory; others make files of their own."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        mail = (8, 12) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        os.chown(directory, *mail)
+        files = (directory / "crt", directory / "key")
+        make_self_signed(*files, HOST)
+        for path in files:
+            self.assertEqual(mail, (path.stat().st_uid, path.stat().st_gid))
+
     def test_self_signed(self) -> None:
         """A certificate that no client can verify is told."""
         self.assertIn("self-signed", "".join(ServerTLS(self.files).warnings()))
