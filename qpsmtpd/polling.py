@@ -107,8 +107,9 @@ class Poller:
             del self._reactor.doIteration
 
     def _wait(self, seconds: float | None) -> None:
-        """Serve, waiting so long or for ever, until the reactor has something to do."""
+        """Serve, for so long or for ever, until the reactor has something to do."""
         reactor = self._reactor
+        end = None if seconds is None else reactor.seconds() + seconds
         for _ in range(1 if seconds == 0 else LOOKS):
             if self._serve(seconds):
                 reactor.doPoll(0)
@@ -116,6 +117,9 @@ class Poller:
             if self._others < 0 or reactor._justStopped or not reactor.running:
                 return
             seconds = reactor.timeout()
+            if end is not None:
+                left = max(0, end - reactor.seconds())
+                seconds = left if seconds is None else min(seconds, left)
             if seconds == 0:
                 return
 

@@ -449,6 +449,16 @@ class WaitingPollerTests(PollerTests):
         self.reactor.turn()
         self.assertEqual(["read"], self.one.told)
 
+    def test_iterated(self) -> None:
+        """A program with a loop of its own has its turn when it wants it, whoever was served meanwhile."""
+        called: list[int] = []
+        late = self.reactor.callLater(5, called.append, 1)
+        self.when_read(lambda: None)
+        for _ in range(2):
+            self.reactor.iterate(0.001)
+        self.assertEqual((["read"], []), (self.one.told, called))
+        late.cancel()
+
     def test_cancelled_timers(self) -> None:
         """The reactor can forget them, though nothing but clients keeps it busy."""
 
