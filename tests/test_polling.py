@@ -454,8 +454,8 @@ class WaitingPollerTests(PollerTests):
         called: list[int] = []
         late = self.reactor.callLater(5, called.append, 1)
         self.when_read(lambda: None)
-        for _ in range(2):
-            self.reactor.iterate(0.001)
+        self.reactor.iterate(0.001)
+        self.reactor.runUntilCurrent()
         self.assertEqual((["read"], []), (self.one.told, called))
         late.cancel()
 
