@@ -73,8 +73,8 @@ class Engine(Server):
             "rcpthosts": "example.com",
         }
         if variant is Variant.CHAIN:
-            # Whoever relays, as this machine may, passes by most plugins.
-            return files | {"relayclients": ""}
+            # Whoever relays, as this machine may, passes by most plugins. Nobody asks for TLS.
+            return files | {"relayclients": "", "smtps": ""}
         return files | {"reverse_dns": "0"}
 
 
