@@ -20,22 +20,11 @@ if TYPE_CHECKING:
 
 
 def direct_writer(transport: Any) -> Write:
-    """Make the function that writes to a transport; only TCP, in clear or in TLS, is written to directly.
-
-    To be called again when TLS has started.
-    """
-    write: Write = transport.write
+    """Make the function that writes to a transport; only TCP is written to directly."""
     if not isinstance(transport, Connection):
+        write: Write = transport.write
         return write
-    if not transport.TLS:
-        return _writer(transport, write)
-    layer: Any = transport.protocol  # since startTLS
-    layer.transport.write = _writer(transport, partial(FileDescriptor.write, transport))
-    return partial(TLSMemoryBIOProtocol.write, layer)
-
-
-def _writer(transport: Any, write: Write) -> Write:
-    """Make the function that writes to the socket itself; ``write`` takes what that does not."""
+    write = partial(FileDescriptor.write, transport)  # in clear, although TLS may have started
     send = transport.socket.send
 
     def write_directly(octets: bytes) -> None:
@@ -51,6 +40,16 @@ def _writer(transport: Any, write: Write) -> Write:
 
     poller = getattr(transport.reactor, "poller", None)
     return write_directly if poller is None else poller.writer(write_directly)
+
+
+def encrypting_writer(transport: Any, write: Write) -> Write:
+    """Make the function that writes through TLS, which has just started; ``write`` is that of before."""
+    if not isinstance(transport, Connection):
+        encrypt: Write = transport.write
+        return encrypt
+    layer: Any = transport.protocol
+    layer.transport.write = write
+    return partial(TLSMemoryBIOProtocol.write, layer)
 
 
 def close(transport: Any, slow: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .alarm import Alarm
-from .direct import close, direct_writer, write_now
+from .direct import close, direct_writer, encrypting_writer, write_now
 from .early import EarlyInput
 from .log import Level
 from .pace import CLOSE_GRACE, HANDSHAKE_TIMEOUT, Pace
@@ -238,7 +238,7 @@ class SMTPProtocol(Pump, Protocol):
         write_now(self.transport)  # in clear
         self._receiver.clear()
         self.transport.startTLS(self.factory.tls_context)
-        self._write = direct_writer(self.transport)
+        self._write = encrypting_writer(self.transport, self._write)
         self._await_handshake()
 
     def _await_handshake(self) -> None:

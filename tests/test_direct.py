@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from qpsmtpd.direct import close, direct_writer, write_now
+from qpsmtpd.direct import close, direct_writer, encrypting_writer, write_now
 from qpsmtpd.tls import ServerTLS
 
 from .test_tls import TLSTestCase, client
@@ -47,12 +47,12 @@ class Transport(Connection):
     """A TCP transport of Twisted's that keeps what is left to it."""
 
     def __init__(self, socket: Socket) -> None:
-        super().__init__(socket, Protocol(), reactor=None)
+        super().__init__(socket, Protocol(), MemoryReactorClock())
         self.connected = 1
-        self.left = b""
 
-    def write(self, data: bytes) -> None:
-        self.left += data
+    @property
+    def left(self) -> bytes:
+        return b"".join([self.dataBuffer, *self._tempDataBuffer])
 
 
 class WriteTests(SynchronousTestCase):
@@ -80,14 +80,15 @@ class WriteTests(SynchronousTestCase):
 
     def test_nothing_overtakes_what_is_queued(self) -> None:
         for queued in ({"dataBuffer": b"first"}, {"_tempDataBuffer": [b"first"]}):
-            self.assertEqual((b"", b"250 OK\r\n"), self.written(Socket(), **queued))
+            self.assertEqual((b"", b"first250 OK\r\n"), self.written(Socket(), **queued))
 
     def test_a_closed_connection(self) -> None:
-        self.assertEqual((b"", b"250 OK\r\n"), self.written(Socket(), connected=0))
+        self.assertEqual((b"", b""), self.written(Socket(), connected=0))
 
     def test_other_transports_are_never_bypassed(self) -> None:
         transport = StringTransport()
-        self.assertEqual(transport.write, direct_writer(transport))
+        write = direct_writer(transport)
+        self.assertEqual([transport.write] * 2, [write, encrypting_writer(transport, write)])
 
 
 class EncryptedWriteTests(TLSTestCase):
@@ -99,8 +100,9 @@ class EncryptedWriteTests(TLSTestCase):
         self.reactor = MemoryReactorClock()
         self.transport = Connection(self.socket, Protocol(), self.reactor)
         vars(self.transport).update(connected=1, _tlsClientDefault=False)
+        write = direct_writer(self.transport)
         self.transport.startTLS(ServerTLS(self.files).context_factory)
-        self.write = direct_writer(self.transport)
+        self.write = encrypting_writer(self.transport, write)
         self.peer = client()
         while True:
             with contextlib.suppress(SSL.WantReadError):

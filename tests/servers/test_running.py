@@ -40,10 +40,13 @@ class RunningTests(unittest.TestCase):
         """Port 25 is served by the user mail, who can read all again at SIGHUP."""
         for program in ("unshare", "swaks", "ip"):
             need(program)
+        apart = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc")
+        if run(*apart, "true").returncode:
+            self.skipTest("this machine lets nobody have namespaces of their own")
         match = BLOCK.search((ROOT / "docs/running.md").read_text())
         assert match is not None
         script = f"{MACHINE}PATH={TWISTD.parent}:$PATH\n{match[1]}{TRIAL}"
-        ran = run("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script)
+        ran = run(*apart, "sh", "-c", script)
         self.assertEqual(
             (0, ["mail", "2"]), (ran.returncode, ran.stdout.split()[-2:]), ran.stdout + ran.stderr
         )
