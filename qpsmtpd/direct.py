@@ -16,7 +16,9 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 if TYPE_CHECKING:
-    from .polling import Poller, Write
+    from .polling import Poller
+
+Write = Callable[[bytes], None]
 
 
 def direct_writer(transport: Any) -> Write:
@@ -24,22 +26,21 @@ def direct_writer(transport: Any) -> Write:
     if not isinstance(transport, Connection):
         write: Write = transport.write
         return write
-    write = partial(FileDescriptor.write, transport)  # in clear, although TLS may have started
-    send = transport.socket.send
-
-    def write_directly(octets: bytes) -> None:
-        if transport.dataBuffer or transport._tempDataBuffer or not transport.connected:
-            write(octets)
-            return
-        try:
-            sent = send(octets)
-        except OSError:
-            sent = 0  # there is no room, or an error for which transport.write ends the connection
-        if sent < len(octets):
-            write(octets[sent:])
-
     poller = getattr(transport.reactor, "poller", None)
-    return write_directly if poller is None else poller.writer(write_directly)
+    return partial(_write, transport) if poller is None else partial(poller.behind, _write, transport)
+
+
+def _write(transport: Any, octets: bytes) -> None:
+    """Write to the socket, in clear although TLS may have started, and leave the rest to the transport."""
+    if transport.dataBuffer or transport._tempDataBuffer or not transport.connected:
+        FileDescriptor.write(transport, octets)
+        return
+    try:
+        sent = transport.socket.send(octets)
+    except OSError:
+        sent = 0  # there is no room, or an error for which the transport ends the connection
+    if sent < len(octets):
+        FileDescriptor.write(transport, octets[sent:])
 
 
 def encrypting_writer(transport: Any, write: Write) -> Write:

@@ -36,7 +36,7 @@ MOST = 64
 LOOKS = 100
 """Looks before the reactor has a turn although nothing is due: it forgets cancelled timers there."""
 
-Write = Callable[[bytes], None]
+Act = Callable[[Any, Any], None]
 
 _ENDED = Failure(CONNECTION_DONE)
 
@@ -53,7 +53,7 @@ class Poller:
         self._others = -1  # the reactor's set, while we wait for that too
         self._masks: dict[int, int] = {}
         self._selectables: dict[int, Any] = {}
-        self._due: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._due: deque[tuple[Act, Any, Any]] = deque()
         self._busy = False
         reactor.addSystemEventTrigger("during", "shutdown", self.connectionLost, None)
 
@@ -155,21 +155,16 @@ class Poller:
         self._busy = False
         return others
 
-    def writer(self, write: Write) -> Write:
-        """Make a function that writes when all that is ready has been read, or now if nothing is being read.
+    def behind(self, act: Act, transport: Any, what: Any) -> None:
+        """Do something with a transport, write say, when all that is ready has been read; now if nothing is.
 
         A reply wakes a client up, and a system call costs the interpreter what the CPU has learned of it: to
         do all of them in one go saves 15 % of a message (measured with twenty clients).
         """
-        due = self._due
-
-        def write_behind(octets: bytes) -> None:
-            if self._busy:
-                due.append((write, octets))
-            else:
-                write(octets)
-
-        return write_behind
+        if self._busy:
+            self._due.append((act, transport, what))
+        else:
+            act(transport, what)
 
     def close(self, transport: Any, slow: Callable[[], None]) -> bool:
         """Close a connection behind what is due; call ``slow`` if that takes its time.
@@ -177,11 +172,10 @@ class Poller:
         False, and nothing is done, if nothing is being read.
         """
         if self._busy:
-            self._due.append((self._close, (transport, slow)))
+            self._due.append((self._close, transport, slow))
         return self._busy
 
-    def _close(self, what: tuple[Any, Callable[[], None]]) -> None:
-        transport, slow = what
+    def _close(self, transport: Any, slow: Callable[[], None]) -> None:
         if transport.dataBuffer or transport._tempDataBuffer:
             transport.loseConnection()
             slow()
@@ -195,9 +189,9 @@ class Poller:
         """
         due = self._due
         while due:
-            act, what = due.popleft()
+            act, transport, what = due.popleft()
             try:
-                act(what)
+                act(transport, what)
             except BaseException:
                 _log.failure("a connection failed")
 

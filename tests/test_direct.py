@@ -158,8 +158,8 @@ class Reactor:
         self.poller = self
         self.due: list[bytes] = []
 
-    def writer(self, write: object) -> Callable[[bytes], None]:
-        return self.due.append
+    def behind(self, act: object, transport: object, octets: bytes) -> None:
+        self.due.append(octets)
 
     def flush(self) -> None:
         self.due.append(b"now")

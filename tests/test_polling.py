@@ -136,6 +136,10 @@ class PollerTests(SynchronousTestCase):
     def make_reactor(self) -> Watching | Waiting:
         return Watching()
 
+    def write(self, act: Callable[[bytes], Any], octets: bytes) -> None:
+        """Have that done with the octets behind what is read."""
+        self.poller.behind(lambda _, what: act(what), None, octets)
+
     def slow(self) -> None:
         self.slowly += 1
 
@@ -236,8 +240,8 @@ class PollerTests(SynchronousTestCase):
 
         def answer() -> None:
             done.append("read")
-            self.poller.writer(say)(b"1")
-            self.poller.writer(say)(b"2")
+            self.write(say, b"1")
+            self.write(say, b"2")
 
         for one in (self.one, other):
             one.result = answer  # type: ignore[method-assign]
@@ -245,7 +249,7 @@ class PollerTests(SynchronousTestCase):
             one.peer.send(b"x")
         self.reactor.serve()
         self.assertEqual(["read", "read", "write 1", "write 2", "write 1", "write 2"], done)
-        self.poller.writer(say)(b"3")
+        self.write(say, b"3")
         self.assertEqual("write 3", done[-1])
 
     def test_written_now(self) -> None:
@@ -253,7 +257,7 @@ class PollerTests(SynchronousTestCase):
         done: list[bytes] = []
 
         def answer() -> None:
-            self.poller.writer(done.append)(b"1")
+            self.write(done.append, b"1")
             self.poller.flush()
             self.assertEqual([b"1"], done)
 
@@ -273,7 +277,7 @@ class PollerTests(SynchronousTestCase):
             done: list[bytes] = []
             crowd = [Selectable() for _ in range(4)]
             answering, failing, ending, closing = crowd
-            answering.result = lambda done=done: self.poller.writer(done.append)(b"1")  # type: ignore
+            answering.result = lambda done=done: self.write(done.append, b"1")  # type: ignore
             failing.result = fail  # type: ignore[method-assign]
             ending.answer = CONNECTION_DONE
             vars(ending)["connectionLost"] = fail
@@ -281,8 +285,8 @@ class PollerTests(SynchronousTestCase):
 
             def broken(done: list[bytes] = done, fail: Any = fail, closing: Any = closing) -> None:
                 self.poller.close(closing, self.slow)
-                self.poller.writer(fail)(b"")
-                self.poller.writer(done.append)(b"2")
+                self.write(fail, b"")
+                self.write(done.append, b"2")
 
             closing.result = broken  # type: ignore[method-assign]
             for one in crowd:
@@ -290,7 +294,7 @@ class PollerTests(SynchronousTestCase):
                 self.poller.change(one, EPOLLIN, 0)
                 one.peer.send(b"x")
             self.reactor.serve()
-            self.poller.writer(done.append)(b"3")
+            self.write(done.append, b"3")
             self.assertEqual(([b"1", b"2", b"3"], [error]), (done, failing.reasons))
             self.assertEqual(4, len(self.flushLoggedErrors(error)))
             self.poller.change(answering, 0, EPOLLIN)
@@ -300,17 +304,17 @@ class PollerTests(SynchronousTestCase):
         """A client that goes lets others go on, as a plugin does that counts: in order."""
         done: list[bytes] = []
         facts = {"connected": True, "dataBuffer": b"", "_tempDataBuffer": []}
-        vars(self.one).update(facts, connectionLost=lambda _: self.poller.writer(done.append)(b"2"))
+        vars(self.one).update(facts, connectionLost=lambda _: self.write(done.append, b"2"))
 
         def answer() -> None:
             self.poller.close(self.one, self.slow)
-            self.poller.writer(done.append)(b"1")
+            self.write(done.append, b"1")
 
         self.one.result = answer  # type: ignore[method-assign]
         self.poller.change(self.one, EPOLLIN, 0)
         self.one.peer.send(b"x")
         self.reactor.serve()
-        self.poller.writer(done.append)(b"3")
+        self.write(done.append, b"3")
         self.assertEqual([b"1", b"2", b"3"], done)
 
     def test_closed_behind_what_is_due(self) -> None:
@@ -319,7 +323,7 @@ class PollerTests(SynchronousTestCase):
         vars(self.one).update(connected=True, dataBuffer=b"", _tempDataBuffer=[])
 
         def answer() -> None:
-            self.poller.writer(done.append)(b"221")
+            self.write(done.append, b"221")
             self.assertTrue(self.poller.close(self.one, self.slow))
             self.assertEqual(([], []), (done, self.one.reasons))
 
