@@ -137,10 +137,11 @@ class SMTPProtocol(Pump, Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what the client waited for, tell the plugins, leave nothing behind."""
+        # Behind the last reply many clients do not close TLS in order.
+        if not (self._closing or isinstance(reason.value, ConnectionDone)):
+            self.session.log(_INFO, "Lost connection: %s", reason.getErrorMessage())
         self._lost = self._closing = True
         self._alarm.stop()
-        if not isinstance(reason.value, ConnectionDone):
-            self.session.log(_INFO, "Lost connection: %s", reason.getErrorMessage())
         self._receiver.clear()
         self._out.clear()
         self.session.connection.wait_for_input = None

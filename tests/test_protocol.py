@@ -238,6 +238,15 @@ class LossTests(Case):
         client.protocol.connectionLost(Failure(ConnectionLost()))
         self.assertTrue(self.server.logged("Lost connection: "))
 
+    def test_reason_behind_the_last_reply(self) -> None:
+        """How a client that has its last reply closes is no news: many do not do so in order in TLS."""
+        client = self.connect()
+        transport = patient(client)
+        client.say("QUIT")
+        transport.end(ConnectionLost())
+        self.assertTrue(self.server.logged("cleaning up after"))
+        self.assertFalse(self.server.logged("Lost connection: "))
+
     def test_no_cycle(self) -> None:
         """What plugins keep of a connection does not hold its transport."""
         client = self.connect()
