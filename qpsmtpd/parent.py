@@ -74,8 +74,13 @@ class Parent(LineOnlyReceiver):
         self.say(f"ready {os.getpid()}")
 
     def leave(self) -> None:
-        """Say that we have taken over, and close the pipes: nobody waits for the other's end any more."""
-        self.say("taken")
+        """Say that we have taken over, and close the pipes: nobody waits for the other's end any more.
+
+        It is said at once, not in the reactor's next turn: who knows us by the pid file may end us before,
+        and the other one would take that for a failure and go on.
+        """
+        with suppress(OSError):
+            os.write(TO_PARENT, b"taken\n")
         self._died = lambda: None
         self.transport.unregisterProducer()
         self.transport.loseConnection()

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from qpsmtpd import parent
 from qpsmtpd.inheritance import VARIABLE, Inheritance
 from qpsmtpd.notify import notify
 from qpsmtpd.options import Options
@@ -106,3 +108,19 @@ class NotifyTests(SynchronousTestCase):
         for environment in ({}, {"NOTIFY_SOCKET": "/nowhere"}, {"NOTIFY_SOCKET": "@nobody"}):
             self.patch(os, "environ", environment)
             notify("READY=1")
+
+
+class ParentTests(SynchronousTestCase):
+    def test_taken(self) -> None:
+        """The old server knows that it is replaced before the reactor of the new one has another turn."""
+        reading, writing = os.pipe()
+        for descriptor in (reading, writing):
+            self.addCleanup(os.close, descriptor)
+        os.set_blocking(reading, False)
+        self.patch(parent, "TO_PARENT", writing)
+        old = parent.Parent()
+        old.transport = StringTransport()
+        old.transport.registerProducer(old, True)
+        old.leave()
+        self.assertEqual(b"taken\n", os.read(reading, 100))
+        self.assertTrue(old.transport.disconnecting)
