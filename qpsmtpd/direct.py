@@ -26,7 +26,7 @@ def direct_writer(transport: Any) -> Write:
     if not isinstance(transport, Connection):
         write: Write = transport.write
         return write
-    poller = getattr(transport.reactor, "poller", None)
+    poller = _poller_of(transport)
     return partial(_write, transport) if poller is None else partial(poller.behind, _write, transport)
 
 

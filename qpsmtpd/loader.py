@@ -206,8 +206,7 @@ def _from_package(name: str) -> type[Plugin]:
         raise SettingError(f"cannot load {name}: {_explain(error, '')}") from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise SettingError(f"{name} is not a subclass of qpsmtpd.Plugin")
-    _check_settings(found)
-    _check_methods(found)
+    _check_class(found)
     return found
 
 
@@ -244,9 +243,13 @@ def _only_class(module: ModuleType, path: Path) -> type[Plugin]:
     if len(own) != 1:
         raise SettingError(f"{path}: a plugin's file holds one subclass of Plugin, this one has {len(own)}")
     owner = own.pop()
+    _check_class(owner)
+    return owner
+
+
+def _check_class(owner: type[Plugin]) -> None:
     _check_settings(owner)
     _check_methods(owner)
-    return owner
 
 
 def _check_settings(owner: type[Plugin]) -> None:

@@ -186,8 +186,11 @@ class Plugin:
 
 GIVEN = frozenset(
     {"name", "log_name", "log", "services", "config", "dns", "clock", "run_in_thread", "registrations"}
-    | {name for name, value in vars(Plugin).items() if callable(value)}
-    | {name for name, value in vars(Plugin).items() if isinstance(value, property | cached_property)}
+    | {
+        name
+        for name, value in vars(Plugin).items()
+        if callable(value) or isinstance(value, property | cached_property)
+    }
 )
 """What every plugin has: no setting can be called so."""
 
